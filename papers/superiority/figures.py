@@ -1,0 +1,149 @@
+"""The paper's figures, and two of our own (regret over training is in `curves`, causes in `why`).
+
+Draws results, computes nothing. matplotlib is imported by `shared.plotting`, inside its functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from papers.superiority.config import AGENTS
+from shared import plotting
+from shared.experiment.spec import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LOOKS = plotting.looks(*AGENTS)
+ACTION_LOOKS = plotting.looks("hold", "exercise")
+
+
+def figures(results: Results) -> Iterator[tuple[str, Figure]]:
+    """Every figure that these results have the data for."""
+    if "neutral/score" in results:
+        yield "risk_neutral", risk_neutral(results)
+        yield "curves", curves(results)
+    if "laws" in results:
+        yield "learned_laws", learned_laws(results)
+    if "risk/cvar" in results:
+        yield "cvar", cvar(results)
+    if "ablation/score" in results:
+        yield "why", why(results)
+
+
+def _clock(results: Results) -> str:
+    days = {"official": "50 days of prices", "calendar": "100 days of prices"}
+    clock = str(results["clock"])
+    return f"{clock} clock, {days[clock]}, {int(results['updates']):,} gradient steps"
+
+
+def _names(results: Results, key: str) -> list[str]:
+    return [str(name) for name in results[key]]
+
+
+def _look(name: str) -> plotting.Look:
+    """A DSUP(q) of the user's own is drawn like DSUP(1)."""
+    return LOOKS.get(name, LOOKS["DSUP(1)"])
+
+
+def risk_neutral(results: Results) -> Figure:
+    """Figure 4: what each agent earns at each decision frequency, every run a point."""
+    share, names = results["share/neutral"], _names(results, "agents")
+    frequencies = [str(omega) for omega in results["frequencies"]]
+    fig, axes = plotting.figure(1, 1, height=5.2)
+    ax = axes[0, 0]
+    series = {
+        name: [share[:, column, row].ravel() for column in range(len(frequencies))]
+        for row, name in enumerate(names)
+    }
+    plotting.box_by_group(ax, frequencies, series, {name: _look(name) for name in names})
+    ax.axhline(1.0, color=plotting.NEUTRAL, linewidth=1.2)
+    held = float(np.mean(results["share/hold"]))
+    ax.axhline(held, color=plotting.NEUTRAL, linewidth=1.2, linestyle="--")
+    for level, label in ((1.0, "optimal stopping"), (held, "hold to the end")):
+        ax.annotate(label, (1, level), xycoords=("axes fraction", "data"), xytext=(-4, 3),
+                    textcoords="offset points", ha="right", color=plotting.NEUTRAL)  # fmt: skip
+    ax.set_xlabel("decision frequency ω (decisions per day)")
+    ax.set_ylabel("mean return / optimal return")
+    runs = share.shape[0] * share.shape[3]
+    ax.set_title(f"Risk-neutral trading: {runs} runs a box\n({_clock(results)})")
+    plotting.legend_outside(fig)
+    return fig
+
+
+def curves(results: Results) -> Figure:
+    """Learning curves: the median run's share of the optimum at each evaluation."""
+    curve, names = results["share/curve"], _names(results, "agents")
+    frequencies = results["frequencies"]
+    fig, axes = plotting.figure(1, len(frequencies), height=4.0, sharey=True)
+    steps = (np.arange(curve.shape[-1]) + 1) / curve.shape[-1] * int(results["updates"]) / 1000
+    for column, omega in enumerate(frequencies):
+        ax = axes[0, column]
+        for row, name in enumerate(names):
+            ax.plot(steps, curve[column, row], color=_look(name).colour, label=name)
+        ax.axhline(1.0, color=plotting.NEUTRAL, linewidth=1.0)
+        ax.set_title(f"ω = {omega}")
+        ax.set_xlabel("gradient steps (thousands)")
+    axes[0, 0].set_ylabel("mean return / optimal return\n(median run)")
+    plotting.legend_outside(fig)
+    return fig
+
+
+def learned_laws(results: Results) -> Figure:
+    """Figure 5: the laws by which DSUP(1/2) and QR-DQN rank their actions at the start."""
+    laws, names = results["laws"], _names(results, "risk_agents")
+    omega = int(np.max(results["frequencies"]))
+    fig, axes = plotting.figure(1, len(names), height=4.2)
+    labels = tuple(ACTION_LOOKS)
+    xs = ("rescaled superiority h$^{-1/2}$ψ (price units)", "return ζ (price units)")
+    for ax, rows, name, xlabel in zip(axes[0], laws, names, xs, strict=True):
+        levels = (np.arange(rows.shape[-1]) + 0.5) / rows.shape[-1]
+        for action, label in enumerate(labels):
+            look = ACTION_LOOKS[label]
+            for seed in range(rows.shape[0]):
+                ax.step(np.sort(rows[seed, action]), levels, color=look.colour, linewidth=1.2,
+                        alpha=0.8, label=label)  # fmt: skip
+        ax.set_title(f"{name}, ω = {omega}")
+        ax.set_xlabel(xlabel)
+    axes[0, 0].set_ylabel("cumulative probability")
+    plotting.legend_outside(fig)
+    return fig
+
+
+def cvar(results: Results) -> Figure:
+    """Figure 6: CVaR of the returns of agents that were trained for it, against its level."""
+    levels, names = results["risk_levels"], _names(results, "risk_agents")
+    fig, axes = plotting.figure(1, 1, height=4.6)
+    ax = axes[0, 0]
+    for row, name in enumerate(names):
+        intervals = [tuple(cell) for cell in results["iqm/risk"][:, row]]
+        plotting.band(ax, list(levels), intervals, name, _look(name))
+    ax.set_xlabel("CVaR level α (small: most risk-averse)")
+    ax.set_ylabel("α-CVaR of the return (price units)")
+    runs = results["risk/cvar"].shape[0] * results["risk/cvar"].shape[3]
+    title = f"Risk-sensitive trading at ω = {int(results['risk_frequency'])}"
+    ax.set_title(f"{title}: IQM of {runs} runs, 95 % intervals\n({_clock(results)})")
+    plotting.legend_outside(fig)
+    return fig
+
+
+def why(results: Results) -> Figure:
+    """One setting changed at a time, at the highest frequency: what the return depends on."""
+    agents, changes = _names(results, "ablation_agents"), _names(results, "ablations")
+    top = int(np.argmax(results["frequencies"]))
+    known = _names(results, "agents")
+    fig, axes = plotting.figure(1, len(agents), height=3.6, sharex=True)
+    for row, (ax, agent) in enumerate(zip(axes[0], agents, strict=True)):
+        cells = [results["iqm/neutral"][top, known.index(agent)]] if agent in known else []
+        cells += [results["iqm/ablation"][column, row] for column in range(len(changes))]
+        labels = (["as published"] if agent in known else []) + changes
+        looks = {label: _look(agent) for label in labels}
+        plotting.interval_bars(ax, labels, [tuple(c) for c in cells], looks, reference=1.0)
+        ax.set_title(agent)
+        if row:
+            ax.set_yticklabels([])
+        ax.set_xlabel("return / optimum")
+    return fig
