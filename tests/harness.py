@@ -6,6 +6,7 @@ all of it by having a `run.py`. One undisturbed smoke run of a paper is shared b
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import math
 import os
@@ -16,7 +17,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("jax", "torch", "scipy", "matplotlib", "wandb", "gymnasium", "mujoco", "dm_control")
 """Packages that `--help` must not import."""
 SMOKE_BUDGET_SECONDS = 20.0
-TIMEOUT = 300.0
+TIMEOUT = 600.0
 """Seconds after which a command is taken to hang."""
 _POLL = 0.01
 
@@ -93,6 +95,14 @@ def smoke(paper: str, folder: Path, *options: str) -> list[str]:
 def resume(paper: str, folder: Path) -> list[str]:
     """The command that finishes the run in `folder`."""
     return [sys.executable, "-m", f"papers.{paper}.run", "--resume", str(folder), "--quiet"]
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`; other processes that ask for it wait."""
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield  # closing the file gives the lock back
 
 
 # Results of a run, as bytes -----------------------------------------------------------------------

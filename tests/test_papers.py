@@ -1,14 +1,16 @@
 """Every paper: survives kills, is deterministic, speaks in sentences, keeps its pages current.
 
-A further paper needs no line here: `harness.papers` finds every `papers/*/run.py`. The tests of one
-paper run on one worker and share its undisturbed smoke run.
+A further paper needs no line here: `harness.papers` finds every `papers/*/run.py`. All tests of a
+paper share one undisturbed smoke run, whichever test process they run in.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,8 +19,6 @@ import pytest
 from shared.experiment.spec import PRESET_NAMES, Experiment
 from tests import harness
 from tools import cherrypick
-
-PAPERS = [pytest.param(n, marks=pytest.mark.xdist_group(f"paper-{n}")) for n in harness.papers()]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Smoke:
     done: harness.Finished
 
 
-@pytest.fixture(scope="session", params=PAPERS)
+@pytest.fixture(scope="session", params=harness.papers())
 def paper(request: pytest.FixtureRequest) -> str:
     """A paper's name."""
     return request.param
@@ -43,9 +43,15 @@ def experiment(paper: str) -> Experiment:
 
 @pytest.fixture(scope="session")
 def smoke(paper: str, tmp_path_factory: pytest.TempPathFactory) -> Smoke:
-    """One undisturbed smoke run, shared by the tests of a paper."""
-    folder = tmp_path_factory.mktemp(paper) / "undisturbed"
-    return Smoke(folder, harness.execute(harness.smoke(paper, folder)))
+    """One undisturbed smoke run: the first test process that needs it makes it, the others wait."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, note = base / f"smoke-{paper}", base / f"smoke-{paper}.json"
+    with harness.locked(base / f"smoke-{paper}.lock"):
+        if not note.exists():
+            done = harness.execute(harness.smoke(paper, folder))
+            note.write_text(json.dumps(asdict(done)))
+    return Smoke(folder, harness.Finished(**json.loads(note.read_text())))
 
 
 def test_smoke_runs_to_its_end(paper: str, smoke: Smoke, record_property) -> None:

@@ -11,6 +11,7 @@ layers start from a truncated normal of variance 1/(inputs), the biases from 0.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from papers.superiority import method
@@ -25,8 +27,8 @@ from papers.superiority.method import CVaR, Distortion, Mean
 from shared.experiment.errors import BadInput
 
 OBSERVATION, ACTIONS = 2, 2
-Params = dict[str, Any]
-"""Layers by name; a torso is a list of layers, a layer holds `w` [inputs, outputs] and `b`."""
+Params = Float[Array, " P"]
+"""All weights in one vector: then Adam is one kernel, and so is the copy to the target network."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,17 @@ def agent(name: str, **settings: Any) -> AgentSpec:
 # --- Networks -------------------------------------------------------------------------------------
 
 
+class Layer(NamedTuple):
+    """x -> x w + b."""
+
+    w: Float[Array, "inputs outputs"]
+    b: Float[Array, " outputs"]
+
+
+Network = dict[str, list[Layer]]
+"""Stacks of layers by name: `torso_1`, `psi` and so on."""
+
+
 class DsupOutput(NamedTuple):
     """Raw advantages [..., A], raw superiorities [..., A, m], quantiles of the policy [..., m]."""
 
@@ -120,76 +133,100 @@ class DsupOutput(NamedTuple):
     eta: Array
 
 
+def _widths(agent: AgentSpec) -> dict[str, tuple[int, ...]]:
+    """Widths of each stack of layers; the last two are those that bootstrap targets are made of."""
+    torso, features, laws = (OBSERVATION, *agent.torso), agent.torso[-1], ACTIONS * agent.atoms
+    if agent.kind == "qrdqn":
+        return {"torso_1": torso, "zeta": (features, laws)}
+    if agent.kind == "dau":
+        value_net = (OBSERVATION, *agent.value_net)
+        return {"torso_1": torso, "adv": (features, ACTIONS),
+                "value_net": value_net, "v": (value_net[-1], 1)}  # fmt: skip
+    return {"torso_1": torso, "q": (features, ACTIONS), "psi": (features, laws),
+            "torso_2": torso, "eta": (features, agent.atoms)}  # fmt: skip
+
+
+def _shapes(agent: AgentSpec, stacks: int = 0) -> list[tuple[str, int, int]]:
+    """Name, inputs and outputs of each layer, of all stacks or of so many at the end."""
+    chosen = list(_widths(agent).items())[-stacks:]
+    return [(name, n, k) for name, widths in chosen for n, k in itertools.pairwise(widths)]
+
+
+def _count(shapes: list[tuple[str, int, int]]) -> int:
+    return sum((inputs + 1) * outputs for _, inputs, outputs in shapes)
+
+
 def init_params(key: Key[Array, ""], agent: AgentSpec) -> Params:
-    """Fresh parameters of all of the agent's networks."""
-    torso = (OBSERVATION, *agent.torso)
-    features = agent.torso[-1]
-    shapes: dict[str, Any]
-    if agent.kind == "dsup":
-        shapes = {"torso_1": torso, "q": (features, ACTIONS),
-                  "psi": (features, ACTIONS * agent.atoms),
-                  "torso_2": torso, "eta": (features, agent.atoms)}  # fmt: skip
-    elif agent.kind == "qrdqn":
-        shapes = {"torso_1": torso, "zeta": (features, ACTIONS * agent.atoms)}
-    else:
-        shapes = {"torso_1": torso, "adv": (features, ACTIONS),
-                  "value_net": (OBSERVATION, *agent.value_net),
-                  "v": (agent.value_net[-1], 1)}  # fmt: skip
-    keys = jax.random.split(key, len(shapes))
-    pairs = zip(keys, shapes.items(), strict=True)
-    return {name: _init_layers(k, sizes) for k, (name, sizes) in pairs}
-
-
-def _init_layers(key: Key[Array, ""], sizes: tuple[int, ...]) -> list[dict[str, Array]]:
+    """Fresh weights of all of the agent's layers."""
     lecun = jax.nn.initializers.lecun_normal()
-    keys = jax.random.split(key, len(sizes) - 1)
-    return [
-        {"w": lecun(k, (n_in, n_out), jnp.float32), "b": jnp.zeros(n_out, jnp.float32)}
-        for k, n_in, n_out in zip(keys, sizes[:-1], sizes[1:], strict=True)
-    ]
+    shapes = _shapes(agent)
+    pieces = []
+    for k, (_, inputs, outputs) in zip(jax.random.split(key, len(shapes)), shapes, strict=True):
+        pieces += [
+            lecun(k, (inputs, outputs), jnp.float32).ravel(),
+            jnp.zeros(outputs, jnp.float32),
+        ]
+    return jnp.concatenate(pieces)
 
 
-def _linear(layers: list[dict[str, Array]], x: Array) -> Array:
+def target_params(params: Params, agent: AgentSpec) -> Params:
+    """The end of the vector, which bootstrap targets are made of."""
+    return params[-_count(_shapes(agent, stacks=2)) :]
+
+
+def network(params: Params, agent: AgentSpec) -> Network:
+    """The layers of a weight vector, or of its end (`target_params`)."""
+    shapes = _shapes(agent)
+    if params.shape[0] != _count(shapes):
+        shapes = _shapes(agent, stacks=2)
+    sizes = [size for _, n, k in shapes for size in (n * k, k)]
+    pieces = jnp.split(params, np.cumsum(sizes)[:-1])
+    layers: Network = {name: [] for name, _, _ in shapes}
+    for (name, n, k), w, b in zip(shapes, pieces[::2], pieces[1::2], strict=True):
+        layers[name].append(Layer(w.reshape(n, k), b))
+    return layers
+
+
+def _linear(layers: list[Layer], x: Array) -> Array:
     (layer,) = layers
-    return x @ layer["w"] + layer["b"]
+    return x @ layer.w + layer.b
 
 
-def _torso(layers: list[dict[str, Array]], x: Array) -> Array:
+def _torso(layers: list[Layer], x: Array) -> Array:
     for layer in layers:
-        x = jax.nn.leaky_relu(x @ layer["w"] + layer["b"], 0.01)
+        x = jax.nn.leaky_relu(x @ layer.w + layer.b, 0.01)
     return x
 
 
-def _quantiles(layers: list[dict[str, Array]], x: Array) -> Array:
+def _laws(layers: list[Layer], x: Array) -> Array:
     flat = _linear(layers, x)
     return flat.reshape(*x.shape[:-1], ACTIONS, flat.shape[-1] // ACTIONS)
 
 
-def dsup_eta(params: Params, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch m"]:
+def dsup_eta(net: Network, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch m"]:
     """Quantiles of the policy's own return."""
-    return _linear(params["eta"], _torso(params["torso_2"], obs))
+    return _linear(net["eta"], _torso(net["torso_2"], obs))
 
 
-def dsup_network(params: Params, obs: Float[Array, "*batch obs"]) -> DsupOutput:
+def dsup_network(net: Network, obs: Float[Array, "*batch obs"]) -> DsupOutput:
     """Raw advantages and superiorities from one torso, eta from the other."""
-    features = _torso(params["torso_1"], obs)
-    q, psi = _linear(params["q"], features), _quantiles(params["psi"], features)
-    return DsupOutput(q, psi, dsup_eta(params, obs))
+    features = _torso(net["torso_1"], obs)
+    return DsupOutput(_linear(net["q"], features), _laws(net["psi"], features), dsup_eta(net, obs))
 
 
-def qrdqn_network(params: Params, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch A m"]:
+def qrdqn_network(net: Network, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch A m"]:
     """Quantiles of each action's return."""
-    return _quantiles(params["zeta"], _torso(params["torso_1"], obs))
+    return _laws(net["zeta"], _torso(net["torso_1"], obs))
 
 
-def dau_value(params: Params, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch"]:
+def dau_value(net: Network, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch"]:
     """Mean of the policy's own return."""
-    return _linear(params["v"], _torso(params["value_net"], obs))[..., 0]
+    return _linear(net["v"], _torso(net["value_net"], obs))[..., 0]
 
 
-def dau_advantage(params: Params, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch A"]:
+def dau_advantage(net: Network, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch A"]:
     """Raw advantage rates."""
-    return _linear(params["adv"], _torso(params["torso_1"], obs))
+    return _linear(net["adv"], _torso(net["torso_1"], obs))
 
 
 # --- Acting ---------------------------------------------------------------------------------------
@@ -202,24 +239,48 @@ def decision_laws(
 
     DSUP: psi_{h;q}, centred and, for DAU+DSUP, advantage-shifted. QR-DQN: zeta. DAU: m = 1.
     """
+    return _decision_laws(network(params, agent), obs, agent)
+
+
+def _decision_laws(
+    net: Network, obs: Float[Array, " obs"], agent: AgentSpec
+) -> Float[Array, "A m"]:
     if agent.kind == "qrdqn":
-        return qrdqn_network(params, obs)
+        return qrdqn_network(net, obs)
     if agent.kind == "dau":
-        return dau_advantage(params, obs)[:, None]
-    features = _torso(params["torso_1"], obs)
-    q_raw, psi_raw = _linear(params["q"], features), _quantiles(params["psi"], features)
+        return dau_advantage(net, obs)[:, None]
+    features = _torso(net["torso_1"], obs)
+    q_raw, psi_raw = _linear(net["q"], features), _laws(net["psi"], features)
     q, psi, _ = method.centre(q_raw, psi_raw, agent.h, agent.q, agent.shift, agent.risk)
     return method.decision_quantiles(q, psi, agent.h, agent.q, agent.shift)
 
 
+def acting_network(params: Params, agent: AgentSpec) -> Network:
+    """The layers that acting takes.
+
+    Where only the mean counts, each law is one number: the mean of a linear layer's outputs is the
+    layer with the mean weights. That saves two thirds of the work of acting.
+    """
+    net = network(params, agent)
+    if agent.risk == Mean():
+        for name in {"psi", "zeta"} & set(net):
+            (layer,) = net[name]
+            w = layer.w.reshape(-1, ACTIONS, agent.atoms).mean(axis=-1)
+            net[name] = [Layer(w, layer.b.reshape(ACTIONS, agent.atoms).mean(axis=-1))]
+    return net
+
+
 def greedy_actions(
-    params: Params,
+    net: Network,
     obs: Float[Array, "n obs"],
     agent: AgentSpec,
     noise: Float[Array, " A"] | None = None,
 ) -> Int[Array, " n"]:
-    """argmax_a rho(decision law of a), `noise` added before the argmax (DAU's exploration)."""
-    laws = jax.vmap(decision_laws, (None, 0, None))(params, obs, agent)
+    """argmax_a rho(decision law of a) of an `acting_network`, in each state.
+
+    `noise` is added to the values before the argmax (DAU's exploration).
+    """
+    laws = jax.vmap(_decision_laws, (None, 0, None))(net, obs, agent)
     values = agent.risk(laws)
     return jnp.argmax(values if noise is None else values + noise, axis=-1)
 
@@ -237,12 +298,6 @@ class Transition(NamedTuple):
     next_obs: Float[Array, "*batch obs"]
 
 
-def target_params(params: Params, agent: AgentSpec) -> Params:
-    """The part of the parameters that bootstrap targets are made of."""
-    names = {"dsup": ("torso_2", "eta"), "qrdqn": ("torso_1", "zeta"), "dau": ("value_net", "v")}
-    return {name: params[name] for name in names[agent.kind]}
-
-
 def batch_loss(
     params: Params, target: Params, batch: Transition, agent: AgentSpec
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
@@ -250,6 +305,7 @@ def batch_loss(
 
     `target` (`target_params` of an older network) gets no gradient.
     """
+    net, target_net = network(params, agent), network(target, agent)
     obs, next_obs = batch.obs, batch.next_obs
     taken = (batch.action, batch.reward, batch.mask)
     h, gamma, kappa = agent.h, agent.discount, agent.kappa
@@ -259,19 +315,19 @@ def batch_loss(
             return method.dsup_loss(*args, h=h, q=agent.q, gamma=gamma, kappa=kappa,
                                     shift=agent.shift, risk=agent.risk)  # fmt: skip
 
-        outputs = (*dsup_network(params, obs), dsup_eta(target, next_obs))
+        outputs = (*dsup_network(net, obs), dsup_eta(target_net, next_obs))
     elif agent.kind == "qrdqn":
 
         def loss(*args: Array) -> tuple[Array, dict[str, Array]]:
             return method.qrdqn_loss(*args, h=h, gamma=gamma, kappa=kappa, risk=agent.risk)
 
-        outputs = (qrdqn_network(params, obs), qrdqn_network(target, next_obs))
+        outputs = (qrdqn_network(net, obs), qrdqn_network(target_net, next_obs))
     else:
 
         def loss(*args: Array) -> tuple[Array, dict[str, Array]]:
             return method.dau_loss(*args, h=h, gamma=gamma)
 
-        outputs = (dau_advantage(params, obs), dau_value(params, obs), dau_value(target, next_obs))
+        outputs = (dau_advantage(net, obs), dau_value(net, obs), dau_value(target_net, next_obs))
     losses, parts = jax.vmap(loss)(*outputs, *taken)
     del parts["a_star"]
     return jnp.mean(losses), {name: jnp.mean(part) for name, part in parts.items()}

@@ -18,11 +18,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LOOKS = plotting.looks(*AGENTS)
+GAP_LOOKS = plotting.looks("W$_1$", "W$_2$", "mean", "CVaR$_{1/4}$")
+COUPLING_LOOKS = plotting.looks("comonotone (superiority)", "independent", "ζ$_h$", "η")
 ACTION_LOOKS = plotting.looks("hold", "exercise")
 
 
 def figures(results: Results) -> Iterator[tuple[str, Figure]]:
     """Every figure that these results have the data for."""
+    yield "rates", rates(results)
+    yield "rescaling", rescaling(results)
+    yield "coupling", coupling(results)
+    yield "ranking", ranking(results)
     if "neutral/score" in results:
         yield "risk_neutral", risk_neutral(results)
         yield "curves", curves(results)
@@ -47,6 +53,91 @@ def _names(results: Results, key: str) -> list[str]:
 def _look(name: str) -> plotting.Look:
     """A DSUP(q) of the user's own is drawn like DSUP(1)."""
     return LOOKS.get(name, LOOKS["DSUP(1)"])
+
+
+def rates(results: Results) -> Figure:
+    """Figure 1: how fast laws, CVaR and means of the returns collapse as h shrinks."""
+    fig, axes = plotting.figure(1, 2, height=4.6, sharey=True)
+    h = results["exact/rates/h"]
+    titles = {"degenerate": "policy without noise of its own", "noisy": "policy with noise"}
+    keys = dict(zip(GAP_LOOKS, ("w1", "w2", "mean", "cvar"), strict=True))
+    for ax, (case, title) in zip(axes[0], titles.items(), strict=True):
+        for label, key in keys.items():
+            gap, look = results[f"exact/rates/{case}/{key}"], GAP_LOOKS[label]
+            ax.loglog(h, gap, color=look.colour, marker=look.marker, label=label)
+        slopes = ((1.0, "mean"), (0.5, "w1")) if case == "degenerate" else ((1.0, "mean"),)
+        for slope, key in slopes:
+            start = float(results[f"exact/rates/{case}/{key}"][-1]) * 0.4
+            plotting.slope_guide(ax, slope, (float(h[-1]), start), float(h[0]))
+        ax.set_title(title)
+        ax.set_xlabel("time between decisions h")
+        ax.margins(x=0.12)
+    axes[0, 0].set_ylabel("gap between action and policy\n(return units)")
+    plotting.legend_outside(fig)
+    return fig
+
+
+def rescaling(results: Results) -> Figure:
+    """Figure 2: the law of the rescaled superiority at four frequencies, for each exponent."""
+    part = "exact/rescaling/"
+    x, omegas = results[part + "x"], results[part + "frequencies"]
+    panels = [
+        (f"h$^{{-q}}$ψ, q = {q:g}", density)
+        for q, density in zip(results[part + "exponents"], results[part + "density"], strict=True)
+    ]
+    panels.append(("q = 0.5, shifted", results[part + "shifted/density"]))
+    fig, axes = plotting.figure(1, len(panels), height=3.9)
+    shades = plotting.looks(*(f"ω = {omega:g}" for omega in omegas))
+    for ax, (title, densities) in zip(axes[0], panels, strict=True):
+        for (label, look), density in zip(shades.items(), densities, strict=True):
+            ax.plot(x, density, color=look.colour, label=label)
+        ax.set_ylim(0, 4)
+        ax.set_title(title)
+        ax.set_xlabel("superiority")
+    axes[0, 0].set_ylabel("density")
+    plotting.legend_outside(fig)
+    return fig
+
+
+def coupling(results: Results) -> Figure:
+    """Figure 3: two return laws, and the difference that two couplings make of them."""
+    part = "exact/cdr/"
+    fig, axes = plotting.figure(1, 2, height=4.2)
+    x = results[part + "x"]
+    left, right = tuple(COUPLING_LOOKS)[2:], tuple(COUPLING_LOOKS)[:2]
+    for ax, labels, keys in (
+        (axes[0, 0], left, ("zeta", "eta")),
+        (axes[0, 1], right, ("comonotone", "independent")),
+    ):
+        for label, key in zip(labels, keys, strict=True):
+            ax.plot(x, results[part + key], color=COUPLING_LOOKS[label].colour, label=label)
+        ax.set_xlabel("return")
+        ax.set_ylabel("density")
+    axes[0, 0].set_title("action's and policy's return, ω = 10")
+    axes[0, 1].set_title("their coupled differences")
+    axes[0, 1].set_xlabel("difference of returns")
+    axes[0, 1].set_yscale("log")
+    axes[0, 1].set_ylim(1e-3, 20)
+    plotting.legend_outside(fig)
+    return fig
+
+
+def ranking(results: Results) -> Figure:
+    """Four actions ranked by CVaR of the return and of the superiority, read in two orders."""
+    part = "exact/four_actions/"
+    orders = {"zeta": "CVaR(ζ)", "comonotone": "CVaR(ψ), comonotone", "sorted": "CVaR(ψ), sorted"}
+    fig, axes = plotting.figure(1, 3, height=3.6)
+    for ax, (key, title) in zip(axes[0], orders.items(), strict=True):
+        values = results[part + key]
+        best = int(np.argmax(values))
+        colours = [LOOKS["DSUP(1/2)"].colour if i == best else "#BBBBBB" for i in range(4)]
+        ax.bar(range(4), values - values.min(), color=colours, width=0.6)
+        ax.set_xticks(range(4), [f"a$_{i + 1}$" for i in range(4)])
+        ax.set_title(title)
+        ax.grid(visible=False, axis="x")
+        ax.set_xlabel("action (best in colour)")
+    axes[0, 0].set_ylabel("value above the worst action")
+    return fig
 
 
 def risk_neutral(results: Results) -> Figure:

@@ -185,8 +185,8 @@ def centre(
     a_star = jnp.argmax(risk(decision_quantiles(q_raw, psi_raw, h, q, shift)))
     is_greedy = jnp.arange(q_raw.shape[0]) == a_star
     # A compiler may fuse a product into one of two equal terms only; so the zeros are put in.
-    adv = jnp.where(is_greedy, 0, q_raw - q_raw[a_star])
-    psi = jnp.where(is_greedy[:, None], 0, psi_raw - psi_raw[a_star])
+    adv = jnp.where(is_greedy, 0, q_raw - _row(q_raw, a_star))
+    psi = jnp.where(is_greedy[:, None], 0, psi_raw - _row(psi_raw, a_star))
     return adv, psi, a_star
 
 
@@ -230,9 +230,9 @@ def dsup_loss(
     adv, psi, a_star = centre(q_raw_t, psi_raw_t, h, q, shift, risk)
     eta_t = jnp.asarray(eta_t)
     target = _bellman_target(eta_tp1_target, r_t, mask_tp1, h, gamma)
-    quantile_loss = quantile_huber(eta_t + h**q * psi[a_t], target, kappa)
+    quantile_loss = quantile_huber(eta_t + h**q * _row(psi, a_t), target, kappa)
     value = jax.lax.stop_gradient(jnp.mean(eta_t))
-    q_loss = 0.5 * (value + h * adv[a_t] - jnp.mean(target)) ** 2
+    q_loss = 0.5 * (value + h * _row(adv, a_t) - jnp.mean(target)) ** 2
     aux = {"q_loss": q_loss, "quantile_loss": quantile_loss, "a_star": a_star}
     return q_loss + quantile_loss, aux
 
@@ -257,8 +257,8 @@ def qrdqn_loss(
     _check_step(h)
     zeta_tp1 = jax.lax.stop_gradient(jnp.asarray(zeta_tp1_target))
     a_star = jnp.argmax(risk(zeta_tp1))
-    target = _bellman_target(zeta_tp1[a_star], r_t, mask_tp1, h, gamma)
-    loss = quantile_huber(jnp.asarray(zeta_t)[a_t], target, kappa)
+    target = _bellman_target(_row(zeta_tp1, a_star), r_t, mask_tp1, h, gamma)
+    loss = quantile_huber(_row(jnp.asarray(zeta_t), a_t), target, kappa)
     return loss, {"quantile_loss": loss, "a_star": a_star}
 
 
@@ -283,8 +283,8 @@ def dau_loss(
     adv_raw_t = jnp.asarray(adv_raw_t)
     a_star = jnp.argmax(adv_raw_t)
     target = _bellman_target(v_tp1_target, r_t, mask_tp1, h, gamma)
-    adv = adv_raw_t[a_t] - adv_raw_t[a_star]
-    loss = 0.5 * (v_t + h * adv - target) ** 2
+    adv = _row(adv_raw_t, a_t) - _row(adv_raw_t, a_star)
+    loss = 0.5 * (jnp.asarray(v_t) + h * adv - target) ** 2
     return loss, {"q_loss": loss, "a_star": a_star}
 
 
@@ -390,6 +390,13 @@ def _midpoints(m: int) -> np.ndarray:
 def _ordered(quantiles: ArrayLike, order: Order) -> Array:
     quantiles = jnp.asarray(quantiles)
     return jnp.sort(quantiles, axis=-1) if order == "sorted" else quantiles
+
+
+def _row(table: Array, index: ArrayLike) -> Array:
+    """table[index] as a masked sum: actions are few, and its derivative needs no scatter."""
+    index = jnp.asarray(index)
+    chosen = jnp.arange(table.shape[0], dtype=index.dtype) == index
+    return jnp.sum(jnp.where(chosen.reshape(-1, *[1] * (table.ndim - 1)), table, 0), axis=0)
 
 
 def _check_order(order: str) -> None:

@@ -91,7 +91,6 @@ def save(
     record = {"step": step, "meta": dict(meta), "leaves": records, "arrays": extra}
 
     tensor_path, json_path = _files(folder, step)
-    json_path.unlink(missing_ok=True)  # never an old JSON beside new arrays
     with replacing(tensor_path) as temporary:
         _write_safetensors(temporary, tensors)
         size, checksum = temporary.stat().st_size, _sha256(temporary)
@@ -318,7 +317,7 @@ def _leaf(record: Mapping[str, Any], tensor: np.ndarray | None, template: Any) -
         weak = [jnp.asarray(number) for number in array.reshape(-1).tolist()]
         placed = jnp.stack(weak).reshape(array.shape) if weak else jnp.asarray(array)
     else:
-        placed = jnp.array(array)  # a copy: the file's memory is not ours to donate
+        placed = jnp.asarray(array)
     if kind == "key":
         placed = jax.random.wrap_key_data(placed, impl=record["impl"])
     committed = isinstance(template, jax.Array) and template.committed

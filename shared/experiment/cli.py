@@ -98,7 +98,7 @@ class Options:
 
 
 _SLURM_ONLY = ("partition", "account", "qos", "gpus_per_task", "cpus_per_task", "minutes_per_task")
-NOT_INHERITED = ("out", "resume", "quiet", "debug")
+NOT_INHERITED = ("out", "resume", "quiet", "debug", "wait")
 """Options that a resumed run does not take over from the run it resumes."""
 
 

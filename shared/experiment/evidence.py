@@ -32,6 +32,7 @@ def publish(folder: store.RunFolder, room: Path, preset: str) -> list[Path]:
         The written paths: `results/<preset>.json` first, then `results/<preset>/*.png`.
     """
     run = store.read_json(folder.run_json)
+    run["device"].pop("cache", None)  # a folder of this machine
     refuse_unless_clean(run["provenance"])
     commits = {run["provenance"]["commit"], *(r["commit"] for r in run.get("resumed", []))}
     if len(commits) > 1:

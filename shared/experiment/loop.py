@@ -59,9 +59,11 @@ class StopFlag:
         return self._set
 
 
-def install_signal_handlers(stop: StopFlag) -> Callable[[], None]:
+def install_signal_handlers(stop: StopFlag, echo_seconds: float = 1.0) -> Callable[[], None]:
     """Set `stop` on SIGINT, SIGTERM and SIGUSR1; a second SIGINT ends the process at once (130).
 
+    One Ctrl-C can arrive twice, from the terminal and again from a launcher such as `uv run` that
+    passes it on; within `echo_seconds` of the first, a SIGINT therefore counts as its echo.
     Python runs its handlers only between byte codes, so not while a chunk computes. The second
     Ctrl-C is therefore seen by a thread, which the system wakes the moment that it arrives.
     Call from the main thread. Returns a function that puts the former handlers back.
@@ -73,12 +75,15 @@ def install_signal_handlers(stop: StopFlag) -> Callable[[], None]:
     former_descriptor = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
 
     def watch() -> None:
-        interrupts = 0
+        first: float | None = None
         # Empty once the sender is closed; until then this thread must hold it, or it is collected.
         while sender.fileno() >= 0 and (numbers := receiver.recv(64)):
             stop.set()
-            interrupts += numbers.count(signal.SIGINT)
-            if interrupts > 1:
+            if signal.SIGINT not in numbers:
+                continue
+            now = time.monotonic()
+            first = now if first is None else first
+            if now - first > echo_seconds or (echo_seconds == 0 and now > first):
                 if sys.stderr.isatty():
                     os.write(2, b"\x1b[?25h\n")  # a live display may have hidden the cursor
                 os._exit(130)

@@ -126,7 +126,7 @@ def _start(experiment: Experiment, request: Request, stack: ExitStack) -> _Job:
 
 def _resume(experiment: Experiment, request: Request, stack: ExitStack) -> _Job:
     """An earlier run, with the options given now."""
-    from shared.experiment import evidence, provenance
+    from shared.experiment import evidence, provenance, slurm
 
     folder = RunFolder.find(experiment.name, request.options.resume or "")
     if request.options.out is not None:
@@ -136,6 +136,8 @@ def _resume(experiment: Experiment, request: Request, stack: ExitStack) -> _Job:
     if request.preset not in (None, saved.preset):
         raise BadInput(f"{folder.root} was run with preset {saved.preset}, not {request.preset}.")
     saved = replace(saved, options=cli.resumed_options(request, saved.options))
+    if saved.options.launch == "local":
+        slurm.refuse_while_jobs_live(folder)
     described = provenance.describe(_command(experiment, request))
     if saved.options.publish:
         evidence.refuse_unless_clean(described)

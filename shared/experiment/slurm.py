@@ -261,7 +261,7 @@ def launch(
     if todo:
         text = f"{len(fresh)} jobs submitted, {len(todo) - len(fresh)} already there"
         report(slurm_queue.note(text))
-    if not options.wait:
+    if not (todo and options.wait):
         return not todo
     watched = [_Watched(b, jobs[b.path], _metrics_size(folder, b)) for b in todo]
 
@@ -286,7 +286,7 @@ def _wait(
     """Return when each block is finished or has failed."""
     status = slurm_queue.Status()
     waiting = list(watched)
-    while waiting:
+    while True:
         _sleep(poll_seconds, stop)
         if stop.is_set():
             ids = slurm_queue.ids(watch.job for watch in waiting)
@@ -296,10 +296,13 @@ def _wait(
         for watch in list(waiting):
             _forward(watch, folder, report)
             if folder.has_outcome(watch.block):
+                watch.failed = ""
                 report({"event": "done", "task": watch.block.path, "seconds": watch.seconds})
                 waiting.remove(watch)
             elif watch.failed:
                 waiting.remove(watch)
+        if not waiting:
+            return
         try:
             states = slurm_queue.states()
         except ExperimentError:  # a controller that is away for a while

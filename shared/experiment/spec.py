@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,6 +79,7 @@ class Task:
         return [replace(self, seeds=self.seeds[i : i + seeds_per_block]) for i in starts]
 
 
+@runtime_checkable
 class Run(Protocol):
     """What `run_task` may use of the engine: its configuration and a loop that survives."""
 

@@ -189,7 +189,8 @@ def _needed(jitted: Any, state: Any, where: Layout) -> int:
 
     def abstract(leaf: Any) -> jax.ShapeDtypeStruct:
         shape = (where.seeds, *leaf.shape[1:])
-        return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=where.sharding)
+        weak = getattr(leaf, "weak_type", False)
+        return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=where.sharding, weak_type=weak)
 
     return program_bytes(jitted.lower(jax.tree.map(abstract, state)).compile())
 

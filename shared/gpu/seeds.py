@@ -137,7 +137,13 @@ def stack(trees: Sequence[State]) -> State:
     """Trees of one structure as one tree, each leaf with a new first axis."""
     if not trees:
         raise ValueError("At least one tree is needed; got none.")
-    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(x) for x in leaves]), *trees)
+
+    def stacked(*leaves: Any) -> jax.Array:
+        leaf = jnp.stack([jnp.asarray(x) for x in leaves])
+        # Python numbers are weakly typed, what a step returns is not: it would compile twice.
+        return jax.lax.convert_element_type(leaf, leaf.dtype)
+
+    return jax.tree.map(stacked, *trees)
 
 
 def unstack(tree: State) -> list[State]:

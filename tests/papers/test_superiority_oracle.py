@@ -1,6 +1,7 @@
 """Optimal stopping: the reference table, closed forms, an independent tree, Monte Carlo."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -145,7 +146,39 @@ def test_policy_values():
     assert policy_value(0.0, *law(4), **options) == pytest.approx(held, abs=1e-11)
     assert policy_value(math.inf, *law(4), **options) == 0.0  # exercise now, at the money
     rule = policy_value(lambda x, k: x <= boundary[k], *law(4), **options)
-    assert rule == pytest.approx(value, abs=1e-5)
+    assert rule == pytest.approx(value, abs=1e-8)
+
+
+def test_a_rule_with_several_switches_against_direct_integration():
+    """Two moves: exercise on a band of prices, hold elsewhere; V_0(1) by quadrature."""
+    mu, sigma, gamma = 0.01, 0.2, 0.95
+    edges = [0.7, 0.8, 0.95, 1.0, 1.05]  # stops inside (0.7, 0.8) and (0.95, 1.05)
+
+    def band(x, k):
+        return (k == 1) & (((x > 0.7) & (x < 0.8)) | ((x > 0.95) & (x < 1.05)))
+
+    def wait(x):
+        d = (-math.log(x) - mu) / sigma
+        return gamma * (norm.cdf(d) - x * math.exp(mu + sigma**2 / 2) * norm.cdf(d - sigma))
+
+    def integrand(z):
+        x = math.exp(mu + sigma * z)
+        return (max(1 - x, 0) if band(x, 1) else wait(x)) * norm.pdf(z)
+
+    cuts = [-9.0, *((math.log(e) - mu) / sigma for e in edges), 9.0]
+    expected = gamma * sum(quad(integrand, *ends)[0] for ends in pairwise(cuts))
+    for n_grid in (1000, 2000):
+        found = policy_value(band, mu, sigma, horizon=2, frequency=1, gamma=gamma, n_grid=n_grid)
+        assert found == pytest.approx(expected, abs=2e-7)
+
+
+def test_value_of_a_threshold_does_not_depend_on_the_grid():
+    options = {"horizon": 20, "frequency": 1, "gamma": 0.99}
+    for threshold in (0.913, 0.97):
+        coarse, fine = (
+            policy_value(threshold, 0.0, 0.03, **options, n_grid=n) for n in (2000, 6001)
+        )
+        assert coarse == pytest.approx(fine, abs=3e-8)
 
 
 @settings(max_examples=15, deadline=None)

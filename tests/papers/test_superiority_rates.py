@@ -55,6 +55,10 @@ def test_noisy_case(h, rate):
     limit = (1.5**2 - 1) / (2 * math.sqrt(2))
     assert limit == pytest.approx(0.441942, abs=5e-7)
     assert abs(psi.std / h - limit) < 0.07 * h
+    zeta, eta = noisy_case(h, drift=0.5, volatility=1.0, policy_volatility=2.0, horizon=3.0)
+    assert (zeta.mean, eta.mean) == (0.5 * h, 0)
+    assert eta.std == pytest.approx(math.sqrt(12))
+    assert zeta.std == pytest.approx(math.sqrt(4 * (3 - h) + h))
 
 
 gaussians = st.builds(Gaussian, st.floats(-3, 3), st.floats(0.1, 3))

@@ -1,4 +1,4 @@
-"""The toy paper at walking pace: its chunks take their time while a file `slow` is in the run folder.
+"""The toy paper at walking pace: its chunks take their time while a file `slow` is beside run.json.
 
 So a test can catch a job in the middle, and let it run on by removing the file.
 """

@@ -1,8 +1,8 @@
 """A small real training task that can be killed anywhere.
 
-`python -m tests.shared.experiment.survivor FOLDER [RUN/INSTANT:N ...]` gives the run in FOLDER/RUN a
-life, each a process of its own, one after the other, and prints their exit codes. INSTANT is where a life kills itself
-(SIGKILL), N the how-manieth time that it gets there:
+`python -m tests.shared.experiment.survivor FOLDER [RUN/INSTANT:N ...]` gives the run in FOLDER/RUN
+a life, each a process of its own, one after the other, and prints their exit codes. INSTANT is
+where a life kills itself (SIGKILL), N the how-manieth time that it gets there:
     step    before its N-th chunk of the first loop is computed
     row     before it writes to metrics.jsonl for the N-th time
     rename  before its N-th rename; the saving of a checkpoint makes two

@@ -207,6 +207,9 @@ def test_help_imports_nothing_heavy() -> None:
 # Configurations as JSON ---------------------------------------------------------------------------
 
 
+FATE = toy.Fate()
+
+
 @dataclasses.dataclass(frozen=True)
 class Everything:
     """One field of each kind."""
@@ -220,7 +223,7 @@ class Everything:
     choice: Literal["x", "y", 3] = "x"
     many: tuple[float, ...] = ()
     pair: tuple[int, str] = (1, "b")
-    nested: toy.Fate = toy.Fate()
+    nested: toy.Fate = FATE
     several: tuple[toy.Fate, ...] = ()
     named: Mapping[str, float] = dataclasses.field(default_factory=dict)
     either: int | str = 1

@@ -78,16 +78,16 @@ def test_loop_is_a_plain_loop_with_records(tmp_path: Path) -> None:
 
 
 def test_tracker_sees_every_row_once(tmp_path: Path) -> None:
+    seen: list[tuple[str, Mapping[str, Any]]] = []
+
     class Tracker:
-        seen: list[tuple[str, Mapping[str, Any]]] = []  # noqa: RUF012 - one object in this test
-
         def log(self, task: str, row: Mapping[str, Any]) -> None:
-            self.seen.append((task, row))
+            seen.append((task, row))
 
-    for _ in range(2):  # the second time everything is restored
-        run, _ = make(tmp_path, tracker=Tracker())
-        run.loop(START, halve, 3)
-    assert Tracker.seen == [(TASK.path, row) for row in rows(run)]
+    run, _ = make(tmp_path, tracker=Tracker())
+    run.loop(START, halve, 3)
+    make(tmp_path, tracker=Tracker())[0].loop(START, halve, 3)  # everything is restored
+    assert seen == [(TASK.path, row) for row in rows(run)]
 
 
 def test_no_chunks_give_the_state_back(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ import hashlib, os, signal
 from shared.experiment import loop
 
 stop = loop.StopFlag()
-loop.install_signal_handlers(stop)
+loop.install_signal_handlers(stop, echo_seconds=0.0)
 os.kill(os.getpid(), signal.SIGINT)
 while not stop.is_set():
     pass
@@ -311,6 +311,27 @@ def test_second_interrupt_ends_even_a_process_that_is_deep_in_a_call() -> None:
             assert process.wait(timeout=30) == 130
         finally:
             process.kill()
+
+
+ECHOED = """
+import os, signal
+from shared.experiment import loop
+
+stop = loop.StopFlag()
+uninstall = loop.install_signal_handlers(stop, echo_seconds=60.0)
+os.kill(os.getpid(), signal.SIGINT)
+while not stop.is_set():
+    pass
+os.kill(os.getpid(), signal.SIGINT)  # as `uv run` does with what the terminal already sent
+uninstall()
+print("saved", flush=True)
+"""
+
+
+def test_the_echo_of_an_interrupt_leaves_time_to_save() -> None:
+    command = [sys.executable, "-c", ECHOED]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, "saved\n"), ended.stderr
 
 
 # Failures -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What a person sees: the time left by hand, plain lines, and the live display on a forced terminal."""
+"""What a person sees: the time left by hand, plain lines, the display on a forced terminal."""
 
 import io
 from dataclasses import replace
@@ -124,7 +124,7 @@ def test_plain_lines_off_a_terminal() -> None:
         "  expected: 60 s, memory about 2.0 GiB",
         "  folder runs/toy/x",
         "start b/seeds-0-0",
-        "[ 12%] 0/3 blocks, 64 s left  b/seeds-0-0 25/100 updates  loss 0.1235  return 1",
+        "[ 12%] 0/3 blocks, 62 s left  b/seeds-0-0 25/100 updates  loss 0.1235  return 1",
         "[ 25%] 0/3 blocks, 60 s left  b/seeds-0-0 50/100 updates  loss 0.1235  return 1",
         "note a: A checkpoint is damaged.",
         "[ 50%] 1/3 blocks, 20 s left  done b/seeds-0-0 (12 s)",

@@ -1,4 +1,4 @@
-"""Slurm: jobs that are told to leave come back and end with the same bytes; failures in words."""
+"""Slurm, real: jobs that are told to leave come back and end with the same bytes."""
 
 from __future__ import annotations
 
@@ -9,49 +9,21 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shared.experiment import execute, record, slurm, slurm_job, slurm_queue
-from shared.experiment.cli import Options
-from shared.experiment.errors import (
-    BadInput,
-    ExperimentError,
-    Interrupted,
-    MissingExtra,
-    TaskFailed,
-)
+from shared.experiment import execute, slurm, slurm_job, slurm_queue
+from shared.experiment.errors import BadInput, ExperimentError, Interrupted
 from shared.experiment.loop import StopFlag
-from shared.experiment.spec import Experiment, Task
+from shared.experiment.spec import Task
 from shared.experiment.store import RunFolder
 from tests.shared.experiment import slow, toy
+from tests.shared.experiment.fake_slurm import ON_SLURM, fake_slurm, prepare, text, until
 
 ROOT = Path(__file__).parents[3]
-ON_SLURM = Options(launch="slurm", workers=0, checkpoint_seconds=0.0)
-
-
-def prepare(
-    root: Path, experiment: Experiment, config: toy.Config, options: Options = ON_SLURM
-) -> tuple[RunFolder, list[Task]]:
-    """A run folder with its run.json, as the command line leaves it before anything runs."""
-    folder = RunFolder.create(experiment.name, root)
-    blocks = execute.plan(experiment.tasks(config), 1, options, on_gpu=False)
-    saved = record.Record("quick", config, options, tuple(blocks))
-    record.write(folder, experiment, saved, {}, {})
-    return folder, blocks
-
-
-def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """Wait for `condition` to hold; what it returned."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "the condition never held"
-        time.sleep(0.05)
-    return value
 
 
 # A real Slurm -------------------------------------------------------------------------------------
@@ -159,11 +131,16 @@ def test_jobs_told_to_leave_are_requeued_and_end_with_the_bytes_of_an_undisturbe
 
     second = Launch(folder, blocks, config)  # --resume
     try:
-        subprocess.run(["scancel", "--signal=USR1", jobs[signalled.path]], check=True)
         subprocess.run(["scontrol", "requeue", jobs[requeued.path]], check=True)
-        second.until(lambda: second.of(signalled, "stopped") and second.of(requeued, "stopped"))
+        signal_it = ["scancel", "--signal=USR1", jobs[signalled.path]]
+        with subprocess.Popen(signal_it, stderr=subprocess.DEVNULL) as scancel:
+            try:
+                second.until(lambda: second.of(signalled, "stopped"))
+            finally:
+                scancel.kill()  # some versions deliver, answer "try again", and would do so
+        second.until(lambda: second.of(requeued, "stopped"))
     finally:
-        (folder.root / "slow").unlink()
+        (folder.root / "slow").unlink(missing_ok=True)
         second.join()
     assert second.error is None and second.finished
     assert "0 jobs submitted" in second.events[0]["text"]
@@ -188,3 +165,76 @@ def test_jobs_told_to_leave_are_requeued_and_end_with_the_bytes_of_an_undisturbe
             ours, theirs = folder.task(block) / name, local.task(block) / name
             assert ours.exists() == theirs.exists()
             assert not ours.exists() or ours.read_bytes() == theirs.read_bytes()
+
+
+@pytest.mark.slurm
+@pytest.mark.xdist_group("slurm")
+def test_a_real_slurm_names_its_partitions_and_refuses_gpus_that_it_lacks(
+    tmp_path: Path, cluster: None
+) -> None:
+    slurm.check_cluster(dataclasses.replace(ON_SLURM, partition="debug"))
+    with pytest.raises(BadInput, match=r"^There is no Slurm partition 'gpus'; there are: debug\.$"):
+        slurm.check_cluster(dataclasses.replace(ON_SLURM, partition="gpus"))
+    folder, blocks = prepare(tmp_path / "run", toy.EXPERIMENT, toy.Config())
+    options = dataclasses.replace(ON_SLURM, partition="debug", gpus_per_task=1)
+    with pytest.raises(ExperimentError, match=r"^Slurm refused the jobs: .+\.$") as refusal:
+        slurm.submit("toy", folder, blocks, options)
+    assert "\n" not in str(refusal.value)
+    assert slurm.read_jobs(folder) == {}
+
+
+# The job ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand-ins for Slurm's programs."""
+    return fake_slurm(tmp_path / "fake", monkeypatch)
+
+
+def job_process(folder: RunFolder, path: str, **variables: str) -> subprocess.Popen[str]:
+    """`slurm_job.run_job` in a process of its own."""
+    code = "import sys; from shared.experiment import slurm_job; slurm_job.run_job(*sys.argv[1:])"
+    command = [sys.executable, "-W", "error", "-c", code, str(folder.root), path]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **variables}, **pipes)
+
+
+@pytest.mark.parametrize(
+    ("number", "state", "asked"),
+    [
+        (signal.SIGUSR1, "RUNNING", "requeue 12_3\n"),  # near its time limit
+        (signal.SIGTERM, "COMPLETING", None),  # cancelled, or requeued by Slurm itself
+    ],
+)
+def test_a_job_told_to_leave_saves_and_requeues_itself_unless_slurm_has_decided(
+    fake: Path, tmp_path: Path, number: int, state: str, asked: str | None
+) -> None:
+    config = toy.Config(seeds=1, chunks=2000)
+    folder, blocks = prepare(tmp_path / "run", slow.EXPERIMENT, config)
+    (folder.root / "slow").touch()
+    (fake / "queue").write_text(state)
+    events = slurm_job.events_path(folder.root, blocks[0].path)
+    array = {"SLURM_JOB_ID": "15", "SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3"}
+    with job_process(folder, blocks[0].path, **array) as job:
+        try:
+            until(lambda: job.poll() is not None or "progress" in text(events))
+            job.send_signal(number)
+            said, complaints = job.communicate(timeout=60)
+        finally:
+            job.kill()
+    assert (job.returncode, complaints) == (1, "")
+    assert said.startswith("Saved; ")
+    assert '"stopped"' in text(events).splitlines()[-1]
+    assert not folder.has_outcome(blocks[0])
+    assert list((folder.task(blocks[0]) / "train").glob("*.safetensors"))
+    assert (text(fake / "asked") or None) == asked
+
+
+def test_a_job_that_cannot_begin_says_why(fake: Path, tmp_path: Path) -> None:
+    folder, blocks = prepare(tmp_path / "run", toy.EXPERIMENT, toy.Config())
+    folder.run_json.write_text("{")
+    with job_process(folder, blocks[0].path, SLURM_JOB_ID="15") as job:
+        job.communicate(timeout=60)
+    (line,) = text(slurm_job.events_path(folder.root, blocks[0].path)).splitlines()
+    assert job.returncode == 1 and '"failed"' in line and "run.json is damaged" in line

@@ -19,7 +19,7 @@ import numpy as np
 from shared.experiment import BadInput, Claim, Estimate, Experiment, Run, Task, Verdict, main
 
 Fault = Literal[
-    "none", "kill", "kill-always", "exit", "interrupt", "raise", "refuse", "nan", "loud"
+    "none", "kill", "kill-always", "orphan", "exit", "interrupt", "raise", "refuse", "nan"
 ]
 
 
@@ -119,6 +119,8 @@ def fail(fate: Fate, task: Task, t: int, folder: Path) -> None:
     match fate.fault:
         case "kill" | "kill-always":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "orphan":
+            os.kill(os.getppid(), signal.SIGKILL)
         case "exit":
             os._exit(7)
         case "interrupt":  # Ctrl-C reaches every process of the terminal's foreground group

@@ -98,6 +98,14 @@ def test_state_is_split_over_the_devices_and_donated():
     assert state["n"].is_deleted()
 
 
+def test_numpy_states_are_not_written_over():
+    given = {"n": np.zeros((1, 2**16), np.int32)}  # large enough to be lent to XLA without a copy
+    run = over_seeds(count, devices=TWO[:1])
+    state, _ = run(run(given)[0])
+    assert given["n"].max() == 0
+    assert state["n"].min() == 2
+
+
 def test_metrics_may_be_python_numbers_and_the_state_a_mere_key():
     def step(key):
         return jax.random.fold_in(key, 1), {"one": 1.0, "none": None}
@@ -160,4 +168,10 @@ def test_stack_and_unstack_are_inverse():
     assert trees[2]["n"] == 20
     assert trees[2]["x"].shape == (3,)
     assert_same(stack(trees), stacked)
-    assert stack([1.5, 2.5]).tolist() == [1.5, 2.5]
+
+
+def test_stacked_python_numbers_are_typed_like_what_a_step_returns():
+    numbers = stack([{"lr": 1.5, "n": 1}, {"lr": 2.5, "n": 2}])
+    assert numbers["lr"].tolist() == [1.5, 2.5]
+    assert not numbers["lr"].weak_type
+    assert not numbers["n"].weak_type
