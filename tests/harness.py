@@ -7,12 +7,9 @@ all of it by having a `run.py`. One undisturbed smoke run of a paper is shared b
 from __future__ import annotations
 
 import fcntl
-import functools
 import math
 import os
 import random
-import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,10 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-
-from shared.experiment.spec import DEFAULT_PRESET, PRESET_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("jax", "torch", "scipy", "matplotlib", "wandb", "gymnasium", "mujoco", "dm_control")
@@ -340,78 +334,3 @@ def imported_by(module: str, *arguments: str) -> tuple[Finished, list[str]]:
     """Run `python -m module arguments` and name the heavy packages that it has imported."""
     done = python("-c", _IMPORTS, module, ",".join(HEAVY), *arguments)
     return done, done.out.rpartition("HEAVY:")[2].split()
-
-
-@dataclass(frozen=True)
-class Command:
-    """A `python -m module words...` that a README shows."""
-
-    module: str
-    words: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return " ".join(("python -m", self.module, *self.words))
-
-
-def commands(text: str) -> list[Command]:
-    """The commands in a Markdown text; those with a placeholder for the module are left out."""
-    joined = text.replace("\\\n", " ")
-    found = re.findall(r"python3? -m ([\w.<>]+)([^\n`|;&#]*)", joined)
-    return [
-        Command(module.rstrip("."), tuple(re.sub(r"[\[\]()]", " ", rest).split()))
-        for module, rest in found
-        if "<" not in module
-    ]
-
-
-@functools.cache
-def _help(module: str, preset: str | None) -> str:
-    return python("-m", module, *([preset] if preset else []), "--help").out
-
-
-def wrong_in(command: Command) -> list[str]:
-    """What does not exist of a command: its module, or an option that our module does not know."""
-    try:
-        spec = find_spec(command.module)
-        if spec is not None and spec.submodule_search_locations is not None:
-            spec = find_spec(f"{command.module}.__main__")
-    except ModuleNotFoundError:
-        spec = None
-    if spec is None:
-        return [f"`{command}`: there is no module {command.module}"]
-    options = [word.split("=")[0].rstrip(".,:") for word in command.words if word.startswith("--")]
-    if command.module.split(".")[0] not in ("papers", "shared", "tools"):
-        return []
-    preset = None
-    if re.fullmatch(r"papers\.\w+\.run", command.module):
-        preset = (
-            command.words[0]
-            if command.words and command.words[0] in PRESET_NAMES
-            else DEFAULT_PRESET
-        )
-    return [
-        f"`{command}`: there is no option {option}"
-        for option in options
-        if not re.search(rf"(?<![\w-]){option}(?![\w-])", _help(command.module, preset))
-    ]
-
-
-# The tree -----------------------------------------------------------------------------------------
-
-
-def tracked() -> list[Path]:
-    """Files that are or will be in git, ignored ones left out."""
-    git = shutil.which("git")
-    listing = ["ls-files", "--cached", "--others", "--exclude-standard"]
-    done = execute([git, *listing]) if git else None
-    if done is None or done.code != 0:
-        skip = {".venv", ".git", "__pycache__", "runs"}
-        return [p for p in ROOT.rglob("*") if p.is_file() and not skip & set(p.parts)]
-    return [ROOT / line for line in done.out.splitlines() if (ROOT / line).is_file()]
-
-
-def machine_paths(text: str) -> list[str]:
-    """Absolute paths in a text that exist on somebody's machine only."""
-    homes = "|".join(("home", "root", "Users", "work"))
-    found = re.findall(rf"(?<![\w.~/<{{}}$-])/(?:{homes})/[\w./-]+", text)
-    return found + ([str(ROOT)] if str(ROOT) in text else [])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shared.experiment.store import write_npz
-from tests import harness
+from tests import harness, pages
 
 # A run of 20 rows, each the hash of all before it, appended to a file that a resumed run reads.
 PROGRAM = """
@@ -136,7 +136,7 @@ def test_commands_of_a_page_are_found_and_checked() -> None:
     python -m tools.nothing | less --help
     python -m tools
     """
-    found = harness.commands(page)
+    found = pages.commands(page)
     assert [str(command) for command in found] == [
         "python -m tools.cite superiority --claim C3",
         "python -m tools.cherrypick superiority DEST --torch",
@@ -145,7 +145,7 @@ def test_commands_of_a_page_are_found_and_checked() -> None:
         "python -m tools.nothing",
         "python -m tools",
     ]
-    wrong = [harness.wrong_in(command) for command in found]
+    wrong = [pages.wrong_in(command) for command in found]
     assert wrong[:2] == [[], []]
     assert [len(w) for w in wrong[2:]] == [1, 1, 1, 1]
     assert "no option --clam" in wrong[2][0]
@@ -153,6 +153,6 @@ def test_commands_of_a_page_are_found_and_checked() -> None:
 
 def test_paths_of_a_machine_are_found() -> None:
     home = "/".join(("", "home", "jane", "x.py"))
-    assert harness.machine_paths(f"see {home}:3") == [home]
-    assert harness.machine_paths(str(harness.ROOT / "x"))[-1] == str(harness.ROOT)
-    assert harness.machine_paths("https://example.org/home/a ./work/a ~/home/b runs/root/c") == []
+    assert pages.machine_paths(f"see {home}:3") == [home]
+    assert pages.machine_paths(str(harness.ROOT / "x"))[-1] == str(harness.ROOT)
+    assert pages.machine_paths("https://example.org/home/a ./work/a ~/home/b runs/root/c") == []

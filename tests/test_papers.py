@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from shared.experiment.spec import PRESET_NAMES, Experiment
-from tests import harness
+from tests import harness, pages
 from tools import cherrypick
 
 
@@ -192,23 +192,23 @@ def test_generated_tables_are_current() -> None:
 
 
 def test_every_command_on_a_page_exists() -> None:
-    pages = [path for path in harness.tracked() if path.suffix == ".md"]
     wrong = {
         str(page.relative_to(harness.ROOT)): found
-        for page in pages
-        if (found := [w for c in harness.commands(page.read_text()) for w in harness.wrong_in(c)])
+        for page in pages.tracked()
+        if page.suffix == ".md"
+        and (found := [w for c in pages.commands(page.read_text()) for w in pages.wrong_in(c)])
     }
     assert wrong == {}
 
 
 def test_no_path_of_one_machine_in_the_tree() -> None:
     found = {}
-    for path in harness.tracked():
+    for path in pages.tracked():
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:  # a picture
             continue
-        if paths := harness.machine_paths(text):
+        if paths := pages.machine_paths(text):
             found[str(path.relative_to(harness.ROOT))] = paths
     assert found == {}
 
@@ -216,7 +216,7 @@ def test_no_path_of_one_machine_in_the_tree() -> None:
 def test_links_between_pages_lead_somewhere() -> None:
     broken = [
         f"{page.relative_to(harness.ROOT)}: {target}"
-        for page in harness.tracked()
+        for page in pages.tracked()
         if page.suffix == ".md"
         for target in re.findall(r"\]\(([^)#\s]+)", page.read_text())
         if "://" not in target and not (page.parent / target).exists()

@@ -12,6 +12,7 @@ layers start from a truncated normal of variance 1/(inputs), the biases from 0.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,6 +30,9 @@ from shared.experiment.errors import BadInput
 OBSERVATION, ACTIONS = 2, 2
 Params = Float[Array, " P"]
 """All weights in one vector: then Adam is one kernel, and so is the copy to the target network."""
+
+TargetParams = Float[Array, " T"]
+"""The weights at the end of the vector, which bootstrap targets are made of."""
 
 
 @dataclass(frozen=True)
@@ -156,25 +160,30 @@ def _count(shapes: list[tuple[str, int, int]]) -> int:
     return sum((inputs + 1) * outputs for _, inputs, outputs in shapes)
 
 
+TRUNCATED_STD = 0.87962566103423978  # standard deviation of a standard normal cut off at +-2
+
+
 def init_params(key: Key[Array, ""], agent: AgentSpec) -> Params:
-    """Fresh weights of all of the agent's layers."""
-    lecun = jax.nn.initializers.lecun_normal()
-    shapes = _shapes(agent)
-    pieces = []
-    for k, (_, inputs, outputs) in zip(jax.random.split(key, len(shapes)), shapes, strict=True):
-        pieces += [
-            lecun(k, (inputs, outputs), jnp.float32).ravel(),
-            jnp.zeros(outputs, jnp.float32),
+    """Fresh weights: normal, cut off at two of its own standard deviations and scaled to variance
+    1/(inputs); biases zero. (LeCun's, as Flax has it.)
+    """
+    cut_off_std = 0.87962566103423978
+    scale = np.concatenate(
+        [
+            np.repeat([1 / (cut_off_std * math.sqrt(inputs)), 0.0], [inputs * outputs, outputs])
+            for _, inputs, outputs in _shapes(agent)
         ]
-    return jnp.concatenate(pieces)
+    )
+    draws = jax.random.truncated_normal(key, -2.0, 2.0, scale.shape, jnp.float32)
+    return draws * jnp.asarray(scale, jnp.float32)
 
 
-def target_params(params: Params, agent: AgentSpec) -> Params:
-    """The end of the vector, which bootstrap targets are made of."""
+def target_params(params: Params, agent: AgentSpec) -> TargetParams:
+    """The part of the weights that the target network keeps a copy of."""
     return params[-_count(_shapes(agent, stacks=2)) :]
 
 
-def network(params: Params, agent: AgentSpec) -> Network:
+def network(params: Params | TargetParams, agent: AgentSpec) -> Network:
     """The layers of a weight vector, or of its end (`target_params`)."""
     shapes = _shapes(agent)
     if params.shape[0] != _count(shapes):
@@ -299,7 +308,7 @@ class Transition(NamedTuple):
 
 
 def batch_loss(
-    params: Params, target: Params, batch: Transition, agent: AgentSpec
+    params: Params, target: TargetParams, batch: Transition, agent: AgentSpec
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Mean loss over a batch, and the means of its parts (`q_loss`, `quantile_loss`).
 

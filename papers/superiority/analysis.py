@@ -36,8 +36,8 @@ def shares(results: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     `share/curve` [frequency, agent, evaluation] of the median run.
 
     Also the IQM over runs with its interval, stratified by asset, last axis (value, low, high):
-    `iqm/neutral` [frequency, agent, 3], `iqm/ablation` [change, agent, 3] and `iqm/risk`
-    [level, agent, 3], the latter of the CVaR itself, averaged over assets.
+    `iqm/neutral` [frequency, agent, 3], `iqm/ablation` [change, agent, 3] with `iqm/published`
+    [agent, 3] beside it, and `iqm/risk` [level, agent, 3], which is of the CVaR itself.
     """
     best = results["optimum/best"]
     found = {"share/hold": results["optimum/hold"] / best}
@@ -50,9 +50,24 @@ def shares(results: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         # An ablation may change the clock, and with it the optimum, so each task brings its own.
         share = results["ablation/score"] / results["ablation/best"]
         found |= {"share/ablation": share, "iqm/ablation": _intervals(share)}
+        found |= _published(results, found)
     if "risk/cvar" in results:
         found["iqm/risk"] = _intervals(results["risk/cvar"])
     return found
+
+
+def _published(
+    results: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """`iqm/published` [agent, 3]: the ablations' agents and assets with nothing changed."""
+    assets, agents = list(results["assets"]), [str(name) for name in results["agents"]]
+    rows = [str(name) for name in results["ablation_agents"]]
+    if not (set(results["ablation_assets"]) <= set(assets) and set(rows) <= set(agents)):
+        return {}
+    top = results["frequencies"].argmax()
+    places = [assets.index(asset) for asset in results["ablation_assets"]]
+    share = found["share/neutral"][places][:, [top]][:, :, [agents.index(name) for name in rows]]
+    return {"iqm/published": _intervals(share)[0]}
 
 
 def _intervals(scores: np.ndarray) -> np.ndarray:
@@ -118,8 +133,10 @@ def gap_between_actions(results: Results) -> list[Estimate]:
 
 def risk_duels(results: Results) -> list[Estimate]:
     """Probability that DSUP(1/2) has the higher CVaR than QR-DQN: over all levels, then at each."""
-    assets, levels, _, seeds = results["risk/cvar"].shape
-    scores = np.moveaxis(results["risk/cvar"], (2, 3), (0, 1))  # [agent, seed, asset, level]
+    agents = [str(name) for name in results["risk_agents"]]
+    pair = results["risk/cvar"][:, :, [agents.index("DSUP(1/2)"), agents.index("QR-DQN")]]
+    assets, levels, _, seeds = pair.shape
+    scores = np.moveaxis(pair, (2, 3), (0, 1))  # [agent, seed, asset, level]
     everywhere = scores.reshape(2, seeds, assets * levels)
     overall = stats.probability_of_improvement(*everywhere, seed=BOOTSTRAP_SEED)
     found = [overall.to_estimate("P(DSUP(1/2) > QR-DQN), all levels", n=everywhere[0].size)]

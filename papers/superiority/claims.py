@@ -21,8 +21,8 @@ def _decide(holds: bool, partly: bool = False) -> Verdict:
     return Verdict.PARTLY if partly else Verdict.NOT_REPRODUCED
 
 
-def _labelled(estimates: Iterable[Estimate], part: str) -> list[Estimate]:
-    return [e for e in estimates if part in e.label]
+def _labelled(estimates: Iterable[Estimate], start: str, end: str = "") -> list[Estimate]:
+    return [e for e in estimates if e.label.startswith(start) and e.label.endswith(end)]
 
 
 # --- C1 to C3: rates of collapse ------------------------------------------------------------------
@@ -175,7 +175,7 @@ def _measure_frequency(results: Results) -> list[Estimate] | None:
 
 def _judge_frequency(estimates: Sequence[Estimate]) -> Verdict:
     wins = [e.low > 0.5 for e in _labelled(estimates, "P(")]
-    over_qrdqn = any(e.low > 0.5 for e in _labelled(estimates, "> QR-DQN"))
+    over_qrdqn = any(e.low > 0.5 for e in _labelled(estimates, "P(", "> QR-DQN)"))
     kept = [
         e.low > KEPT
         for name in SUPERIORITY_AGENTS
@@ -200,7 +200,9 @@ def _judge_gap(estimates: Sequence[Estimate]) -> Verdict:
 
 
 def _measure_risk(results: Results) -> list[Estimate] | None:
-    if "risk/cvar" not in results or results["risk/cvar"].shape[3] < 2:
+    agents = {str(name) for name in results["risk_agents"]}
+    enough = "risk/cvar" in results and results["risk/cvar"].shape[3] > 1
+    if not (enough and {"DSUP(1/2)", "QR-DQN"} <= agents):
         return None
     from papers.superiority.analysis import risk_duels
 

@@ -20,8 +20,8 @@ from shared.experiment.spec import Outcome, Results, Run, Task
 if TYPE_CHECKING:
     import numpy as np
 
-RISK_AGENTS = ("DSUP(1/2)", "QR-DQN")
-"""The agents of the risk-sensitive comparison, and those whose learned laws are drawn."""
+LAW_AGENTS = ("DSUP(1/2)", "QR-DQN")
+"""The agents whose learned laws are drawn."""
 
 # Predicted cost on one core: seconds to compile and evaluate, and per gradient step.
 START_SECONDS = 12.0
@@ -36,30 +36,28 @@ def tasks(config: Config) -> list[Task]:
 
         market(config, -1)  # a file that cannot be used is refused before anything starts
     found = [Task("exact", {"kind": "exact"}, cpu_seconds=8.0)]
-    for asset in _assets(config):
+    for asset in _assets(config, config.assets):
         params = {"kind": "optimum", "asset": asset}
-        found.append(Task(f"optimum/{_place(asset)}", params, cpu_seconds=5.0))
+        found.append(Task(f"optimum/{_place(asset)}", params, cpu_seconds=2.0))
         for omega in config.frequencies:
             for agent in config.agents:
                 found.append(_training(config, "neutral", asset, omega, agent))
+    omega = config.risk_frequency
+    for asset in _assets(config, config.risk_assets):
         for alpha in config.risk_levels:
-            for agent in RISK_AGENTS:
-                found.append(
-                    _training(config, "risk", asset, config.risk_frequency, agent, alpha=alpha)
-                )
+            for agent in config.risk_agents:
+                found.append(_training(config, "risk", asset, omega, agent, alpha=alpha))
+    omega = max(config.frequencies)
+    for asset in _assets(config, config.ablation_assets):
         for change in config.ablations:
             for agent in config.ablation_agents:
-                found.append(
-                    _training(
-                        config, "ablation", asset, max(config.frequencies), agent, change=change
-                    )
-                )
+                found.append(_training(config, "ablation", asset, omega, agent, change=change))
     return found
 
 
-def _assets(config: Config) -> tuple[int, ...]:
-    """The assets of a run; one without an index when the user brings prices."""
-    return (-1,) if config.prices is not None else config.assets
+def _assets(config: Config, assets: tuple[int, ...]) -> tuple[int, ...]:
+    """These assets; one without an index when the user brings prices."""
+    return (-1,) if config.prices is not None else assets
 
 
 def _training(config: Config, kind: str, asset: int, omega: int, agent: str, **more: Any) -> Task:
@@ -149,15 +147,17 @@ def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
 
     from papers.superiority.analysis import shares
 
-    assets = _assets(config)
+    assets = _assets(config, config.assets)
     results: dict[str, np.ndarray] = {
         "assets": np.asarray(assets),
         "frequencies": np.asarray(config.frequencies),
         "agents": np.asarray(config.agents),
         "risk_levels": np.asarray(config.risk_levels),
-        "risk_agents": np.asarray(RISK_AGENTS),
+        "risk_agents": np.asarray(config.risk_agents),
+        "law_agents": np.asarray(LAW_AGENTS),
         "risk_frequency": np.asarray(config.risk_frequency),
         "ablations": np.asarray(config.ablations),
+        "ablation_assets": np.asarray(_assets(config, config.ablation_assets)),
         "ablation_agents": np.asarray(config.ablation_agents),
         "clock": np.asarray(config.clock),
         "updates": np.asarray(config.updates),
@@ -166,32 +166,29 @@ def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
     optima = [outcomes[f"optimum/{_place(asset)}"] for asset in assets]
     for name in optima[0]:
         results[f"optimum/{name}"] = np.stack([optimum[name] for optimum in optima])
-    grid = list(_grid(config, assets))
+    grid = list(_grid(config))
     for kind in ("neutral", "risk", "ablation"):
         cells = [(index, task) for index, task in grid if task.params["kind"] == kind]
         results |= _gather(kind, cells, outcomes, config)
     return results | shares(results)
 
 
-def _grid(config: Config, assets: tuple[int, ...]) -> Iterator[tuple[tuple[int, int, int], Task]]:
+def _grid(config: Config) -> Iterator[tuple[tuple[int, int, int], Task]]:
     """Training tasks with their place: [asset, frequency | level | change, agent]."""
-    columns: dict[str, tuple[str, tuple[Any, ...], tuple[str, ...]]] = {
-        "neutral": ("omega", config.frequencies, config.agents),
-        "risk": ("alpha", config.risk_levels, RISK_AGENTS),
-        "ablation": ("change", config.ablations, config.ablation_agents),
+    axes: dict[str, tuple[str, tuple[int, ...], tuple[Any, ...], tuple[str, ...]]] = {
+        "neutral": ("omega", config.assets, config.frequencies, config.agents),
+        "risk": ("alpha", config.risk_assets, config.risk_levels, config.risk_agents),
+        "ablation": ("change", config.ablation_assets, config.ablations, config.ablation_agents),
     }
     for task in tasks(config):
-        kind = task.params["kind"]
-        if kind in columns:
-            name, values, agents = columns[kind]
-            yield (
-                (
-                    assets.index(task.params["asset"]),
-                    values.index(task.params[name]),
-                    agents.index(task.params["agent"]),
-                ),
-                task,
+        if (kind := task.params["kind"]) in axes:
+            column, assets, values, agents = axes[kind]
+            place = (
+                _assets(config, assets).index(task.params["asset"]),
+                values.index(task.params[column]),
+                agents.index(task.params["agent"]),
             )
+            yield place, task
 
 
 def _gather(
@@ -211,10 +208,12 @@ def _gather(
                 continue
             shape = (*size, *values.shape)
             array = arrays.setdefault(f"{kind}/{name}", np.full(shape, np.nan))
-            array[index] = np.round(values, 6)  # far below the Monte Carlo error; keeps files small
+            array[index] = np.round(
+                values.astype(np.float64), 6
+            )  # far below the Monte Carlo error; keeps files small
     laws = arrays.pop("neutral/laws", None)
     if laws is not None:
-        rows = [config.agents.index(agent) for agent in RISK_AGENTS]
+        rows = [config.agents.index(agent) for agent in LAW_AGENTS]
         arrays["laws"] = laws[0, config.frequencies.index(max(config.frequencies))][rows]
     return arrays
 
@@ -222,7 +221,7 @@ def _gather(
 def _drawn(kind: str, index: tuple[int, int, int], task: Task, config: Config) -> bool:
     """Whether this task's learned laws are kept: the two agents of figure 5, one asset."""
     top = task.params["omega"] == max(config.frequencies)
-    both = set(RISK_AGENTS) <= set(config.agents)
+    both = set(LAW_AGENTS) <= set(config.agents)
     return (
-        kind == "neutral" and index[0] == 0 and top and both and task.params["agent"] in RISK_AGENTS
+        kind == "neutral" and index[0] == 0 and top and both and task.params["agent"] in LAW_AGENTS
     )

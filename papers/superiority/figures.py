@@ -185,7 +185,7 @@ def curves(results: Results) -> Figure:
 
 def learned_laws(results: Results) -> Figure:
     """Figure 5: the laws by which DSUP(1/2) and QR-DQN rank their actions at the start."""
-    laws, names = results["laws"], _names(results, "risk_agents")
+    laws, names = results["laws"], _names(results, "law_agents")
     omega = int(np.max(results["frequencies"]))
     fig, axes = plotting.figure(1, len(names), height=4.2)
     labels = tuple(ACTION_LOOKS)
@@ -224,13 +224,13 @@ def cvar(results: Results) -> Figure:
 def why(results: Results) -> Figure:
     """One setting changed at a time, at the highest frequency: what the return depends on."""
     agents, changes = _names(results, "ablation_agents"), _names(results, "ablations")
-    top = int(np.argmax(results["frequencies"]))
-    known = _names(results, "agents")
     fig, axes = plotting.figure(1, len(agents), height=3.6, sharex=True)
     for row, (ax, agent) in enumerate(zip(axes[0], agents, strict=True)):
-        cells = [results["iqm/neutral"][top, known.index(agent)]] if agent in known else []
-        cells += [results["iqm/ablation"][column, row] for column in range(len(changes))]
-        labels = (["as published"] if agent in known else []) + changes
+        cells = [results["iqm/ablation"][column, row] for column in range(len(changes))]
+        labels = list(changes)
+        if "iqm/published" in results:
+            cells.insert(0, results["iqm/published"][row])
+            labels.insert(0, "as published")
         looks = {label: _look(agent) for label in labels}
         plotting.interval_bars(ax, labels, [tuple(c) for c in cells], looks, reference=1.0)
         ax.set_title(agent)

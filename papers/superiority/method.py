@@ -128,8 +128,20 @@ class CVaR:
         return (_midpoints(m) < self.alpha) / share
 
     def __call__(self, quantiles: Float[ArrayLike, "*batch m"]) -> Float[Array, "*batch"]:
-        values = _ordered(quantiles, self.order)
-        return values @ jnp.asarray(self.weights(values.shape[-1]), values.dtype)
+        values = jnp.asarray(quantiles)
+        weights = self.weights(values.shape[-1])
+        if self.order == "comonotone":
+            return values @ jnp.asarray(weights, values.dtype)
+        # Only the quantiles on the shorter side of alpha need an order, and selecting them takes a
+        # fraction of the time of a sort.
+        full = 1 / (self.alpha * len(weights))
+        low, high = np.count_nonzero(weights), np.count_nonzero(weights < full)
+        if low <= high:
+            lowest = -jax.lax.top_k(-values, low)[0]
+            return lowest @ jnp.asarray(weights[:low], values.dtype)
+        highest = jax.lax.top_k(values, high)[0]
+        excess = jnp.asarray((full - weights)[::-1][:high], values.dtype)
+        return jnp.sum(values, axis=-1) * full - highest @ excess
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from papers.superiority.agents import AgentSpec, agent, decision_laws
 from papers.superiority.config import Config
 from papers.superiority.env import OptionEnv
-from papers.superiority.market import Market, market
+from papers.superiority.market import market
 from papers.superiority.method import CVaR, Mean
 from papers.superiority.train import TrainState, evaluate, init_train, train_chunk
 from shared.experiment.spec import Outcome, Run, Task
 from shared.gpu.memory import over_seeds_fitted
-from shared.gpu.seeds import seed_keys, stack
+from shared.gpu.seeds import seed_keys
 
 
 def agent_spec(config: Config, task: Task) -> AgentSpec:
@@ -42,41 +45,111 @@ def agent_spec(config: Config, task: Task) -> AgentSpec:
     )
 
 
+class Trial(NamedTuple):
+    """One seed's run: training state and the price law it trades on.
+
+    The law is data, not part of the program, so that one program serves all assets.
+    """
+
+    train: TrainState
+    env: OptionEnv
+
+
 def train(config: Config, task: Task, run: Run) -> Outcome:
     """Train on all seeds of the task.
 
     Returns:
         `curve` [seed, evaluation]: mean undiscounted return of each evaluation; and, as means over
-        the last `average_last` evaluations, [seed]: `score` (undiscounted), `discounted`,
-        `heldout` (on the price law of the other years), `cvar` (at the level trained for, 1 where
-        none). `laws` [seed, A, m]: the quantiles by which the final agent ranks its actions at
-        t = 0, x = 1; `gap` [seed]: how far apart the two are, see `law_gap`.
+        the last `average_last` evaluations, [seed]: `score` (undiscounted), `discounted`, `cvar`
+        (at the level trained for, 1 where none). Of the final agent, [seed]: `heldout`, its return
+        on the price law of other years; `laws` [seed, A, m], the quantiles by which it ranks its
+        actions at t = 0, x = 1; `gap`, how far apart the two are, see `law_gap`.
     """
-    spec = agent_spec(config, task)
     law = market(config, task.params["asset"])
-    alpha = task.params.get("alpha", 1.0)
-    chunk = functools.partial(_chunk, spec=spec, law=law, config=config, alpha=alpha)
-    keys = seed_keys(task.seeds, "superiority")  # the same for every agent: runs are paired by seed
-    env = _env(law.drift, law.volatility, config)
-    start = stack([init_train(key, spec, env) for key in keys])
-    state, history = run.loop(
-        start,
-        over_seeds_fitted(chunk),
+    env = OptionEnv(jnp.float32(law.drift), jnp.float32(law.volatility), clock=config.clock)
+    programs = _programs(
+        agent_spec(config, task),
+        config.updates_per_evaluation,
+        config.evaluation_episodes,
+        task.params.get("alpha", 1.0),
+    )
+
+    def chunk(trial: Trial) -> tuple[Trial, dict[str, Array]]:
+        trial, metrics = programs.train(trial)
+        trial, scores = programs.evaluate(trial)
+        return trial, metrics | scores
+
+    # The keys are the same for every agent, so that runs are paired by seed.
+    final, history = run.loop(
+        programs.start(seed_keys(task.seeds, "superiority"), env),
+        chunk,
         config.evaluations,
         unit="updates",
         per_chunk=config.updates_per_evaluation,
     )
-    last = {name: history[name][-config.average_last :].mean(axis=0) for name in _SCORES}
-    laws = np.asarray(jax.vmap(functools.partial(_initial_laws, spec=spec))(state))
+    laws = np.asarray(programs.laws(final))
+    seeds = len(task.seeds)
+    other = replace(
+        env,
+        drift=jnp.full(seeds, law.heldout_drift, jnp.float32),
+        volatility=jnp.full(seeds, law.heldout_volatility, jnp.float32),
+    )
+    _, elsewhere = programs.evaluate(final._replace(env=other))
     return {
-        **last,
+        **{name: history[name][-config.average_last :].mean(axis=0) for name in _SCORES},
         "curve": np.moveaxis(history["score"], 0, -1),
+        "heldout": np.asarray(elsewhere["score"]),
         "laws": laws,
         "gap": np.asarray([law_gap(pair) for pair in laws]),
     }
 
 
-_SCORES = ("score", "discounted", "heldout", "cvar")
+_SCORES = ("score", "discounted", "cvar")
+
+
+Step = Callable[[Trial], tuple[Trial, dict[str, Array]]]
+
+
+class Programs(NamedTuple):
+    """The compiled programs of one kind of trial, each over stacked seeds."""
+
+    start: Callable[[Key[Array, " seeds"], OptionEnv], Trial]
+    train: Step
+    evaluate: Step
+    laws: Callable[[Trial], Float[Array, "seeds A m"]]
+
+
+@functools.lru_cache(maxsize=8)
+def _programs(spec: AgentSpec, updates: int, episodes: int, alpha: float) -> Programs:
+    """Compiled once in a process for all blocks that differ in asset and seeds only."""
+
+    def start(key: Key[Array, ""], env: OptionEnv) -> Trial:
+        return Trial(init_train(key, spec, env), env)
+
+    def train(trial: Trial) -> tuple[Trial, dict[str, Array]]:
+        state, metrics = train_chunk(trial.train, spec, trial.env, updates)
+        return Trial(state, trial.env), metrics
+
+    def score(trial: Trial) -> tuple[Trial, dict[str, Array]]:
+        state = trial.train
+        key = jax.random.fold_in(state.key, state.day + _EVALUATION)
+        returns, discounted = evaluate(state.params, key, spec, trial.env, episodes)
+        cvar = CVaR(alpha)(returns)
+        return trial, {"score": returns.mean(), "discounted": discounted.mean(), "cvar": cvar}
+
+    def laws(trial: Trial) -> Float[Array, "A m"]:
+        at_start = jnp.array([1.0, 1.0], jnp.float32)  # x = 1 and all of the time left
+        return decision_laws(trial.train.params, at_start, spec)
+
+    return Programs(
+        jax.jit(jax.vmap(start, (0, None))),
+        over_seeds_fitted(train),
+        over_seeds_fitted(score),
+        jax.jit(jax.vmap(laws)),
+    )
+
+
+_EVALUATION = 1 << 30  # days of training stay below, so that no key is used twice
 
 
 def law_gap(laws: Float[np.ndarray, "A m"]) -> float:
@@ -88,34 +161,3 @@ def law_gap(laws: Float[np.ndarray, "A m"]) -> float:
     spread = float(np.std(laws))
     distance = float(np.mean(np.abs(np.sort(laws[0]) - np.sort(laws[1]))))
     return distance / spread if spread > 0 else 0.0
-
-
-def _env(drift: float, volatility: float, config: Config) -> OptionEnv:
-    return OptionEnv(jnp.float32(drift), jnp.float32(volatility), clock=config.clock)
-
-
-def _chunk(
-    state: TrainState, *, spec: AgentSpec, law: Market, config: Config, alpha: float
-) -> tuple[TrainState, dict[str, Array]]:
-    """Train up to the next evaluation, then evaluate the greedy policy."""
-    env = _env(law.drift, law.volatility, config)
-    state, metrics = train_chunk(state, spec, env, config.updates_per_evaluation)
-    key = jax.random.fold_in(state.key, state.day + _EVALUATION)
-    episodes = config.evaluation_episodes
-    returns, discounted = evaluate(state.params, key, spec, env, episodes)
-    other = _env(law.heldout_drift, law.heldout_volatility, config)
-    heldout, _ = evaluate(state.params, key, spec, other, episodes)
-    return state, metrics | {
-        "score": returns.mean(),
-        "discounted": discounted.mean(),
-        "heldout": heldout.mean(),
-        "cvar": CVaR(alpha)(returns),
-    }
-
-
-_EVALUATION = 1 << 30  # days of training stay below, so that no key is used twice
-
-
-def _initial_laws(state: TrainState, *, spec: AgentSpec) -> Float[Array, "A m"]:
-    at_start = jnp.array([1.0, 1.0], jnp.float32)  # x = 1 and all of the time left
-    return decision_laws(state.params, at_start, spec)

@@ -96,14 +96,19 @@ class _Pool:
         self.feed(worker)
 
     def feed(self, worker: _Worker) -> None:
-        """Give the longest waiting block, among equals one that it has compiled already."""
+        """Give a block: of the task at hand, else of a task that nobody has, else the longest.
+
+        The blocks of a task share their compiled program, so a second worker on the same task
+        would compile it once more.
+        """
         if not self.queue:
             worker.block = None
             worker.dismiss()
             return
-        longest = _cost(self.queue[0])
-        same = (b for b in self.queue if b.key == worker.last_key and _cost(b) >= longest)
-        block = next(same, self.queue[0])
+        taken = {other.last_key for other in self.workers if other is not worker}
+        at_hand = (b for b in self.queue if b.key == worker.last_key)
+        untaken = (b for b in self.queue if b.key not in taken)
+        block = next(at_hand, next(untaken, self.queue[0]))
         self.queue.remove(block)
         self.tries[block.path] += 1
         worker.send(block)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, SupportsFloat, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -147,7 +147,7 @@ class Estimate:
     detectable: float | None = None
 
     @classmethod
-    def exact(cls, value: float, label: str = "", unit: str = "") -> Estimate:
+    def exact(cls, value: SupportsFloat, label: str = "", unit: str = "") -> Estimate:
         """A number without sampling error."""
         return cls(float(value), float(value), float(value), label, unit)
 

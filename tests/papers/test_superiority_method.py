@@ -481,3 +481,17 @@ def test_method_stands_alone():
     imported = {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
     imported |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     assert not any(name.split(".")[0] in ("papers", "shared", "tools") for name in imported)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("alpha", [0.001, 0.015, 0.1, 0.29, 0.5, 0.56, 0.999, 1.0])
+@pytest.mark.parametrize("m", [1, 7, 100])
+def test_cvar_is_the_weighted_sum_of_the_sorted_quantiles(
+    alpha: float, exact: bool, m: int
+) -> None:
+    risk = CVaR(alpha, exact=exact)
+    quantiles = np.random.default_rng(m).standard_normal((3, m)).round(1)  # with ties
+    expected = np.sort(quantiles, axis=-1) @ risk.weights(m)
+    np.testing.assert_allclose(risk(jnp.asarray(quantiles, jnp.float32)), expected, atol=2e-6)
+    gradient = jax.grad(lambda x: risk(x).sum())(jnp.asarray(quantiles, jnp.float32))
+    np.testing.assert_allclose(gradient.sum(-1), np.full(3, risk.weights(m).sum()), atol=1e-5)
