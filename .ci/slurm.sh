@@ -6,7 +6,7 @@
 #   .ci/slurm.sh stop [DIR]                     # end it and delete its state
 #
 # Stdout is the path of slurm.conf and nothing else; what happens and why it failed is on stderr.
-# Starting twice gives the one that runs. Needs root: Slurm changes the owner of each job's process.
+# Starting twice without DIR gives the one that runs. Needs root: Slurm changes the owner of each job's process.
 # Exit code 0: sinfo shows the node idle; 1: Slurm cannot be had here, with the reason.
 set -euo pipefail
 
@@ -159,7 +159,8 @@ running_conf() {
 }
 
 start() {
-    local dir=${1:-} conf
+    local named=${1:-} conf
+    local dir=$named
     if [ -z "$dir" ] && conf=$(running_conf); then
         say "already running"
         echo "$conf"
@@ -177,7 +178,7 @@ start() {
     write_configuration "$dir"
     start_daemons "$dir"
     wait_until_idle "$dir"
-    echo "$dir/slurm.conf" >"$POINTER"
+    [ -n "$named" ] || echo "$dir/slurm.conf" >"$POINTER"
     say "Slurm $(sinfo --version | cut -d' ' -f2) runs: partition debug, 2 CPUs, state in $dir"
     echo "$dir/slurm.conf"
 }

@@ -19,15 +19,17 @@ def rooms(folder: Path = PAPERS) -> list[str]:
 
 def evidence(folder: Path) -> Iterator[tuple[str, str]]:
     """(preset, what its evidence says) for each evidence file of the paper in `folder`."""
-    files = {path.stem: path for path in (folder / "results").glob("*.json")}
-    for preset in sorted(files, key=lambda name: (*PRESET_NAMES, name).index(name)):
+    for preset in PRESET_NAMES:
+        path = folder / "results" / f"{preset}.json"
+        if not path.is_file():
+            continue
         try:
-            kept = store.read_json(files[preset])
+            kept = store.read_json(path)
             commit = str(kept["run"]["provenance"]["commit"])[:8]
             yield preset, f"{ledger.counts(kept['claims'])} (commit {commit})"
         except (ExperimentError, KeyError, TypeError, AttributeError) as error:
             known = isinstance(error, ExperimentError)
-            yield preset, str(error) if known else f"{files[preset]} is damaged: no {error}."
+            yield preset, str(error) if known else f"{path} is damaged: no {error}."
 
 
 def describe(name: str, folder: Path) -> list[str]:

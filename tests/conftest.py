@@ -2,6 +2,8 @@
 
 import os
 import socket
+from collections.abc import Callable
+from typing import Any
 
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
 os.environ.setdefault("WANDB_MODE", "offline")
@@ -20,19 +22,19 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refuse every connection that would leave this machine."""
-    connect = socket.socket.connect
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, _local_only(getattr(socket.socket, name)))
 
-    def local_only(self: socket.socket, address: object) -> None:
+
+def _local_only(connect: Callable[..., Any]) -> Callable[..., Any]:
+    def checked(self: socket.socket, address: object) -> Any:
         inet = self.family in (socket.AF_INET, socket.AF_INET6)
-        if (
-            inet
-            and isinstance(address, tuple)
-            and address[0] not in ("127.0.0.1", "::1", "localhost")
-        ):
+        here = ("127.0.0.1", "::1", "localhost")
+        if inet and isinstance(address, tuple) and address[0] not in here:
             raise RuntimeError(f"a test tried to reach {address}: no network at run time")
-        connect(self, address)  # pyright: ignore[reportArgumentType]
+        return connect(self, address)
 
-    monkeypatch.setattr(socket.socket, "connect", local_only)
+    return checked
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

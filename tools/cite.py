@@ -18,16 +18,12 @@ from textwrap import wrap
 from typing import Any
 
 from shared.experiment.errors import BadInput, Damaged
+from shared.experiment.evidence import essential
 from shared.experiment.ledger import estimate_text
 from shared.experiment.spec import PRESET_NAMES, Verdict
 from tools import _bibtex, _cli, _evidence, _repo
 
 _UNDECIDED = (Verdict.NOT_RUN, Verdict.NOT_ATTEMPTED)
-# Options of a run that leave its results as they are, and how many values each takes.
-_HOW_NOT_WHAT = {
-    "--out": 1, "--workers": 1, "--launch": 1, "--track": 1, "--checkpoint-seconds": 1,
-    "--publish": 0, "--quiet": 0, "--strict": 0, "--debug": 0,
-}  # fmt: skip
 
 
 def cite(
@@ -186,15 +182,7 @@ def reproduce(paper: str, run: Mapping[str, Any]) -> str:
     )
     if at is None or any(word.split("=")[0] == "--resume" for word in words):
         return f"{start} {run['preset']}"
-    kept, skip = [], 0
-    for word in words[at + 1 :]:
-        name, _, value = word.partition("=")
-        if skip:
-            skip -= 1
-        elif name in _HOW_NOT_WHAT:
-            skip = 0 if value else _HOW_NOT_WHAT[name]
-        else:
-            kept.append(word)
+    kept = essential(words[at + 1 :])
     if not kept or kept[0].startswith("-"):
         kept.insert(0, run["preset"])
     return shlex.join([*shlex.split(start), *kept])

@@ -95,6 +95,8 @@ class Config:
         _require(self.kappa >= 0, "kappa", self.kappa, "at least 0")
         _require(0 < self.discount <= 1, "discount", self.discount, "in (0, 1]")
         _require(0 <= self.epsilon_final <= 1, "epsilon-final", self.epsilon_final, "in [0, 1]")
+        for name in ("assets", "agents", "frequencies"):
+            _require(len(getattr(self, name)) > 0, name, "none", "at least one value")
         for omega in (*self.frequencies, self.risk_frequency):
             _require(omega >= 1, "frequencies", omega, "whole numbers of at least 1")
         for alpha in self.risk_levels:
@@ -178,10 +180,12 @@ PRESETS = {
         assets=(0,),
         frequencies=(1, 35),
         updates=10_000,
-        evaluations=10,
+        evaluations=5,
+        average_last=2,
+        evaluation_episodes=300,
         epsilon_updates=2_000,
         target_period=100,
-        risk_levels=(0.56,),
+        risk_levels=(0.89,),
         risk_assets=(0,),
         ablations=(),
     ),

@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 LAW_AGENTS = ("DSUP(1/2)", "QR-DQN")
 """The agents whose learned laws are drawn."""
 
-# Predicted cost on one core: seconds to compile and evaluate, and per gradient step.
-START_SECONDS = 12.0
-STEP_SECONDS = {"DAU": (0.4e-3, 2e-6), "QR-DQN": (0.9e-3, 4e-6)}
-DSUP_STEP_SECONDS = (0.9e-3, 4e-6)
+# Predicted cost on one core: seconds to start and evaluate, then per gradient step and per
+# environment step. Selecting a tail (CVaR) at every decision takes about twice that again.
+START_SECONDS = 4.0
+STEP_SECONDS = {"DAU": (0.30e-3, 1e-6), "QR-DQN": (0.38e-3, 2e-6)}
+DSUP_STEP_SECONDS = (0.50e-3, 2e-6)
+CVAR_FACTOR = 3.0
+# On a GPU, all seeds together; a guess from the number of kernels, never measured.
+GPU_STEP_SECONDS = (1.5e-3, 0.09e-3)
 
 
 def tasks(config: Config) -> list[Task]:
@@ -35,10 +39,10 @@ def tasks(config: Config) -> list[Task]:
         from papers.superiority.market import market
 
         market(config, -1)  # a file that cannot be used is refused before anything starts
-    found = [Task("exact", {"kind": "exact"}, cpu_seconds=8.0)]
+    found = [Task("exact", {"kind": "exact"}, cpu_seconds=4.0, gpu_seconds=4.0)]
     for asset in _assets(config, config.assets):
         params = {"kind": "optimum", "asset": asset}
-        found.append(Task(f"optimum/{_place(asset)}", params, cpu_seconds=2.0))
+        found.append(Task(f"optimum/{_place(asset)}", params, cpu_seconds=2.0, gpu_seconds=2.0))
         for omega in config.frequencies:
             for agent in config.agents:
                 found.append(_training(config, "neutral", asset, omega, agent))
@@ -65,9 +69,11 @@ def _training(config: Config, kind: str, asset: int, omega: int, agent: str, **m
     parts = [kind, _place(asset), f"omega={omega}", f"agent={_plain(agent)}"]
     parts += [f"{name}={_plain(str(value))}" for name, value in more.items()]
     base, per_step = STEP_SECONDS.get(agent, DSUP_STEP_SECONDS)
-    seconds = START_SECONDS + config.updates * (base + per_step * omega)
+    factor = CVAR_FACTOR if kind == "risk" else 1.0
+    seconds = START_SECONDS + config.updates * (base + per_step * omega) * factor
+    gpu = config.updates * (GPU_STEP_SECONDS[0] + GPU_STEP_SECONDS[1] * omega)
     seeds = tuple(range(config.first_seed, config.first_seed + config.seeds))
-    return Task("/".join(parts), params, seeds, cpu_seconds=seconds, memory_mb=450.0)
+    return Task("/".join(parts), params, seeds, seconds, gpu_seconds=gpu, memory_mb=450.0)
 
 
 def _place(asset: int) -> str:

@@ -65,13 +65,13 @@ def comonotone_difference(
     Returns:
         psi; index i belongs to level tau_i of both laws, and psi need not be ascending in i.
     """
-    return jnp.asarray(zeta_q) - jnp.asarray(eta_q)
+    return _floats(zeta_q) - _floats(eta_q)
 
 
 def rescale(psi: Float[ArrayLike, "*batch m"], h: ArrayLike, q: float) -> Float[Array, "*batch m"]:
     """The q-rescaled superiority psi_{h;q} = h^{-q} psi_h; q = 0 or h = 1 changes nothing."""
     _check_step(h, q)
-    return jnp.asarray(psi) * h ** (-q)
+    return _floats(psi) * h ** (-q)
 
 
 def advantage_shift(
@@ -82,7 +82,7 @@ def advantage_shift(
     Reduces to psi_{h;q} at h = 1 and at q = 1.
     """
     _check_step(h, q)
-    return jnp.asarray(psi_q) + (1 - h ** (1 - q)) * jnp.asarray(adv)[..., None]
+    return _floats(psi_q) + (1 - h ** (1 - q)) * _floats(adv)[..., None]
 
 
 # --- Risk measures --------------------------------------------------------------------------------
@@ -128,14 +128,14 @@ class CVaR:
         return (_midpoints(m) < self.alpha) / share
 
     def __call__(self, quantiles: Float[ArrayLike, "*batch m"]) -> Float[Array, "*batch"]:
-        values = jnp.asarray(quantiles)
+        values = _floats(quantiles)
         weights = self.weights(values.shape[-1])
         if self.order == "comonotone":
             return values @ jnp.asarray(weights, values.dtype)
         # Only the quantiles on the shorter side of alpha need an order, and selecting them takes a
         # fraction of the time of a sort.
         full = 1 / (self.alpha * len(weights))
-        low, high = np.count_nonzero(weights), np.count_nonzero(weights < full)
+        low, high = int((weights > 0).sum()), int((weights < full).sum())
         if low <= high:
             lowest = -jax.lax.top_k(-values, low)[0]
             return lowest @ jnp.asarray(weights[:low], values.dtype)
@@ -174,7 +174,7 @@ def decision_quantiles(
     shift: bool,
 ) -> Float[Array, "A m"]:  # fmt: skip
     """What actions are ranked by: psi_{h;q}, or advantage-shifted with `shift` (DAU+DSUP)."""
-    psi_raw = jnp.asarray(psi_raw)
+    psi_raw = _floats(psi_raw)
     return advantage_shift(psi_raw, q_raw, h, q) if shift else psi_raw
 
 
@@ -193,7 +193,7 @@ def centre(
         q [A] and psi [A, m], exactly zero at a*, and a*.
     """
     _check_step(h, q)
-    q_raw, psi_raw = jnp.asarray(q_raw), jnp.asarray(psi_raw)
+    q_raw, psi_raw = _floats(q_raw), _floats(psi_raw)
     a_star = jnp.argmax(risk(decision_quantiles(q_raw, psi_raw, h, q, shift)))
     is_greedy = jnp.arange(q_raw.shape[0]) == a_star
     # A compiler may fuse a product into one of two equal terms only; so the zeros are put in.
@@ -240,7 +240,7 @@ def dsup_loss(
         The sum of both losses, and `q_loss`, `quantile_loss`, `a_star`.
     """
     adv, psi, a_star = centre(q_raw_t, psi_raw_t, h, q, shift, risk)
-    eta_t = jnp.asarray(eta_t)
+    eta_t = _floats(eta_t)
     target = _bellman_target(eta_tp1_target, r_t, mask_tp1, h, gamma)
     quantile_loss = quantile_huber(eta_t + h**q * _row(psi, a_t), target, kappa)
     value = jax.lax.stop_gradient(jnp.mean(eta_t))
@@ -267,10 +267,10 @@ def qrdqn_loss(
     as in `dsup_loss`. Returns the loss, and `quantile_loss`, `a_star` (which is a').
     """
     _check_step(h)
-    zeta_tp1 = jax.lax.stop_gradient(jnp.asarray(zeta_tp1_target))
+    zeta_tp1 = jax.lax.stop_gradient(_floats(zeta_tp1_target))
     a_star = jnp.argmax(risk(zeta_tp1))
     target = _bellman_target(_row(zeta_tp1, a_star), r_t, mask_tp1, h, gamma)
-    loss = quantile_huber(_row(jnp.asarray(zeta_t), a_t), target, kappa)
+    loss = quantile_huber(_row(_floats(zeta_t), a_t), target, kappa)
     return loss, {"quantile_loss": loss, "a_star": a_star}
 
 
@@ -292,11 +292,11 @@ def dau_loss(
     Arguments as in `dsup_loss`. Returns the loss, and `q_loss`, `a_star` (the greedy action).
     """
     _check_step(h)
-    adv_raw_t = jnp.asarray(adv_raw_t)
+    adv_raw_t = _floats(adv_raw_t)
     a_star = jnp.argmax(adv_raw_t)
     target = _bellman_target(v_tp1_target, r_t, mask_tp1, h, gamma)
     adv = _row(adv_raw_t, a_t) - _row(adv_raw_t, a_star)
-    loss = 0.5 * (jnp.asarray(v_t) + h * adv - target) ** 2
+    loss = 0.5 * (_floats(v_t) + h * adv - target) ** 2
     return loss, {"q_loss": loss, "a_star": a_star}
 
 
@@ -306,7 +306,7 @@ def _bellman_target(
     """w r + gamma^h mask Z', w = h mask + (1 - mask); Z' is constant."""
     if isinstance(gamma, int | float) and not 0 <= gamma <= 1:
         raise ValueError(f"gamma must be in [0, 1]; got {gamma}.")
-    next_quantiles = jax.lax.stop_gradient(jnp.asarray(next_quantiles))
+    next_quantiles = jax.lax.stop_gradient(_floats(next_quantiles))
     mask = jnp.asarray(mask_tp1, next_quantiles.dtype)
     reward = jnp.asarray(r_t, next_quantiles.dtype)
     return (1 + (h - 1) * mask) * reward + gamma**h * mask * next_quantiles
@@ -325,11 +325,14 @@ def quantile_huber(
     *expectiles*. Reverse-mode differentiable in both arguments (first order).
 
     Raises:
-        ValueError: kappa < 0 or m < 1.
+        ValueError: kappa < 0, m < 1 or no target. kappa is a number, not a traced array.
     """
     if kappa < 0:
         raise ValueError(f"kappa must be at least 0; got {kappa}.")
-    return _quantile_huber(jnp.asarray(pred), jnp.asarray(target), float(kappa))
+    pred, target = _floats(pred), _floats(target)
+    if not target.size:
+        raise ValueError("The quantile Huber loss needs at least one target.")
+    return _quantile_huber(pred, target, float(kappa))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -394,21 +397,27 @@ def _sum_over(term: Callable[[Any], Array], xs: Any) -> Array:
 
 
 def _midpoints(m: int) -> np.ndarray:
-    if m < 1:
-        raise ValueError(f"A law needs m >= 1 quantiles; got {m}.")
+    if m < 1 or m != int(m):
+        raise ValueError(f"A law needs a whole number m >= 1 of quantiles; got {m}.")
     return (np.arange(m) + 0.5) / m
 
 
+def _floats(values: ArrayLike) -> Array:
+    """As a floating-point array: whole numbers would cut off whatever is combined with them."""
+    values = jnp.asarray(values)
+    floating = jnp.issubdtype(values.dtype, jnp.floating)
+    return values if floating else values.astype(jnp.result_type(float))
+
+
 def _ordered(quantiles: ArrayLike, order: Order) -> Array:
-    quantiles = jnp.asarray(quantiles)
+    quantiles = _floats(quantiles)
     return jnp.sort(quantiles, axis=-1) if order == "sorted" else quantiles
 
 
 def _row(table: Array, index: ArrayLike) -> Array:
-    """table[index] as a masked sum: actions are few, and its derivative needs no scatter."""
-    index = jnp.asarray(index)
-    chosen = jnp.arange(table.shape[0], dtype=index.dtype) == index
-    return jnp.sum(jnp.where(chosen.reshape(-1, *[1] * (table.ndim - 1)), table, 0), axis=0)
+    """table[index], selected: actions are few, and the derivative of an index is a slow scatter."""
+    rows = [row.reshape(table.shape[1:]) for row in jnp.split(table, table.shape[0])]
+    return jax.lax.select_n(jnp.asarray(index).astype(jnp.int32), *rows)
 
 
 def _check_order(order: str) -> None:

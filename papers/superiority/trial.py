@@ -104,6 +104,7 @@ def train(config: Config, task: Task, run: Run) -> Outcome:
     }
 
 
+# Deviation: means over the last evaluations; the official code reports a single, final one.
 _SCORES = ("score", "discounted", "cvar")
 
 
@@ -134,6 +135,8 @@ def _programs(spec: AgentSpec, updates: int, episodes: int, alpha: float) -> Pro
         state = trial.train
         key = jax.random.fold_in(state.key, state.day + _EVALUATION)
         returns, discounted = evaluate(state.params, key, spec, trial.env, episodes)
+        # Deviation: exact weights here, whatever the agent was trained with; the official code
+        # scores with the weights it trains with, which need not sum to one.
         cvar = CVaR(alpha)(returns)
         return trial, {"score": returns.mean(), "discounted": discounted.mean(), "cvar": cvar}
 

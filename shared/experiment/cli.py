@@ -264,6 +264,7 @@ def _read(
 
 
 _TAKES = {"INT": "a whole number", "FLOAT": "a number", "PATH": "a path", "STR": "text"}
+_TAKES |= {"[INT [INT ...]]": "whole numbers", "[FLOAT [FLOAT ...]]": "numbers"}
 
 
 @contextmanager
@@ -287,9 +288,9 @@ def _sentence(box: str) -> str:
     if not lines:
         return "The command line cannot be read."
     text = re.sub(r"^Error parsing (?!--)\S+: ", "", lines[0])
-    if bad := re.match(r"Error parsing (--\S+): .*?('.*')$", text):
+    if bad := re.match(r"Error parsing (--\S+): .*?('.*'|\[.*\])\.?$", text):
         takes = next((line for line in lines[1:] if line.startswith(bad[1])), "").split(maxsplit=1)
-        text = f"{bad[1]} cannot be {bad[2]}"
+        text = f"{bad[1]} cannot be {bad[2].strip('[]')}"
         text += f"; it takes {_TAKES.get(takes[1], takes[1])}" if len(takes) == 2 else ""
     if text.startswith("Unrecognized options: "):
         text = f"Not an option's value, nor a preset in the first place: {text[22:]}"

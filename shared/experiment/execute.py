@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.experiment.cli import Options
-from shared.experiment.errors import ExperimentError, Interrupted, TaskFailed
+from shared.experiment.errors import BadInput, ExperimentError, Interrupted, TaskFailed
 from shared.experiment.spec import Experiment, Outcome, Task
-from shared.experiment.store import RunFolder
+from shared.experiment.store import RunFolder, explained
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,16 @@ Report = Callable[[dict[str, Any]], None]
 
 
 def plan(tasks: Sequence[Task], default: int, options: Options, on_gpu: bool) -> list[Task]:
-    """The tasks as blocks of seeds: --seeds-per-task, else all on a GPU and `default` on a CPU."""
+    """The tasks as blocks of seeds: --seeds-per-task, else all on a GPU and `default` on a CPU.
+
+    Raises:
+        BadInput: two tasks would share a folder.
+    """
+    keys: set[str] = set()
+    for key in sorted(task.key for task in tasks):
+        if key in keys:
+            raise BadInput(f"Two tasks are called {key}; was a value of an option given twice?")
+        keys.add(key)
     seeds_per_block = options.seeds_per_task or (None if on_gpu else default)
     return [block for task in tasks for block in task.blocks(seeds_per_block)]
 
@@ -54,12 +63,13 @@ def cores() -> int:
 
 
 def workers(options: Options, blocks: int, on_gpu: bool) -> int:
-    """How many worker processes; 0: none, all in this process."""
-    wanted = options.workers
-    if wanted is None:
-        wanted = 1 if on_gpu else cores()
-    wanted = min(wanted, blocks)
-    return wanted if wanted > 1 else 0
+    """How many worker processes; 0: none, all in this process.
+
+    A single block gets a worker too: the last one of a resumed run computes as the others did.
+    """
+    if options.workers is None:
+        return 0 if on_gpu else min(cores(), blocks)
+    return min(options.workers, blocks) if options.workers > 1 else 0
 
 
 def predicted_seconds(blocks: Sequence[Task], slots: int, on_gpu: bool) -> float:
@@ -113,6 +123,8 @@ def run_block(
         return
     report({"event": "start", "task": task.path})
     began = time.monotonic()
+    with explained(folder.task(task)):
+        folder.task(task).mkdir(parents=True, exist_ok=True)
     run = TaskRun(config, task, folder, report, stop, options.checkpoint_seconds)
     outcome = _checked(task, experiment.run_task(task, run))
     folder.save_outcome(task, outcome)

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from shared.experiment import checkpoint
 from shared.experiment.errors import Damaged, Diverged, Interrupted
@@ -30,15 +30,6 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[a-z0-9][A-Za-z0-9._-]*")
 _CHECKPOINT_SHARE = 0.05  # of the time, at most, whatever `checkpoint_seconds` says
-
-
-@runtime_checkable
-class Tracker(Protocol):
-    """What mirrors metrics elsewhere."""
-
-    def log(self, task: str, row: Mapping[str, Any]) -> None:
-        """Take one row of metrics.jsonl."""
-        ...
 
 
 # Stopping -----------------------------------------------------------------------------------------
@@ -114,7 +105,6 @@ class TaskRun:
         stop: when set, the loop saves its state and raises Interrupted after the current chunk.
         checkpoint_seconds: shortest time between two checkpoints.
         checkpoint_chunks: checkpoint every so many chunks instead, whatever the time.
-        tracker: receives every new row of metrics.jsonl.
     """
 
     def __init__(
@@ -126,7 +116,6 @@ class TaskRun:
         stop: StopFlag,
         checkpoint_seconds: float = 60.0,
         checkpoint_chunks: int | None = None,
-        tracker: Tracker | None = None,
     ) -> None:
         self._config = config
         self._task = task
@@ -135,7 +124,6 @@ class TaskRun:
         self._stop = stop
         self._seconds = checkpoint_seconds
         self._chunks = checkpoint_chunks
-        self._tracker = tracker
         self._loops: list[str] = []
 
     @property
@@ -234,7 +222,7 @@ class TaskRun:
         for name, values in past.items():
             history[name][:done] = values
         if rows:
-            self._announce(loop, done, rows[-1], new=False)
+            self._announce(loop, done, rows[-1])
         return (saved.state if saved else state), done, history
 
     def _due(self, chunks: int, seconds: float, cost: float) -> bool:
@@ -269,13 +257,9 @@ class TaskRun:
         with explained(self.metrics_path), open(self.metrics_path, "ab") as file:
             file.write(row)
 
-    def _announce(
-        self, loop: _Loop, done: int, row: Mapping[str, np.ndarray], new: bool = True
-    ) -> None:
+    def _announce(self, loop: _Loop, done: int, row: Mapping[str, np.ndarray]) -> None:
         import numpy as np
 
-        if self._tracker is not None and new:
-            self._tracker.log(self._task.path, json.loads(loop.row(done, row)))
         self._report(
             {
                 "event": "progress",

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.experiment import cli, execute, progress, record
 from shared.experiment.cli import Options, Request
@@ -25,6 +25,9 @@ from shared.experiment.errors import BadInput, ExperimentError, Interrupted
 from shared.experiment.record import Record
 from shared.experiment.spec import Experiment, Task
 from shared.experiment.store import RunFolder, encode_results, explained, write_json
+
+if TYPE_CHECKING:
+    from shared.experiment.loop import StopFlag
 
 FELL_SHORT = 3
 _LOCK_SECONDS = 60.0
@@ -91,7 +94,7 @@ def _run(experiment: Experiment, request: Request) -> int:
         except (Interrupted, KeyboardInterrupt) as error:
             status = "interrupted"
             command = record.resume_command(job.folder, experiment)
-            raise Interrupted(f"{error or 'Interrupted.'} Go on with: {command}") from error
+            raise Interrupted(f"{str(error) or 'Interrupted.'} Go on with: {command}") from error
         except ExperimentError as error:
             command = record.resume_command(job.folder, experiment)
             raise type(error)(f"{error} Run the rest with: {command}") from error
@@ -112,7 +115,7 @@ def _start(experiment: Experiment, request: Request, stack: ExitStack) -> _Job:
     options = request.options
     described = provenance.describe(_command(experiment, request))
     if options.publish:
-        evidence.refuse_unless_clean(described)
+        evidence.refuse_unless_repeatable(request.config, [described])
     device, on_gpu = _device(options)
     tasks = experiment.tasks(request.config)
     blocks = execute.plan(tasks, experiment.seeds_per_task, options, on_gpu)
@@ -138,9 +141,12 @@ def _resume(experiment: Experiment, request: Request, stack: ExitStack) -> _Job:
     saved = replace(saved, options=cli.resumed_options(request, saved.options))
     if saved.options.launch == "local":
         slurm.refuse_while_jobs_live(folder)
+    if not (folder.root / "slurm").exists():  # its jobs may be writing
+        folder.remove_leftovers()
     described = provenance.describe(_command(experiment, request))
     if saved.options.publish:
-        evidence.refuse_unless_clean(described)
+        origins = [*record.origins(folder), described]
+        evidence.refuse_unless_repeatable(saved.config, origins)
     device, on_gpu = _device(saved.options)
     record.note_resumption(folder, saved.options, described)
     return _Job(experiment, folder, saved, device, on_gpu, lock)
@@ -176,7 +182,9 @@ def _lock(folder: RunFolder) -> Iterator[tuple[int, ...]]:
         yield ()
         return
     path = folder.root / "lock"
-    with explained(path), open(path, "a") as file:
+    with explained(path):
+        file = open(path, "a")  # noqa: SIM115 - closed below
+    with file:
         descriptor = file.fileno()
         deadline = time.monotonic() + _LOCK_SECONDS
         while True:
@@ -200,57 +208,70 @@ def _lock(folder: RunFolder) -> Iterator[tuple[int, ...]]:
 def _execute(job: _Job) -> bool:
     """Run what is missing; False if it was only submitted to a cluster."""
     from shared.experiment.loop import StopFlag, install_signal_handlers
-    from shared.experiment.track import tracker
 
-    options, blocks = job.options, list(job.saved.blocks)
-    todo = execute.missing(blocks, job.folder)
+    todo = execute.missing(job.saved.blocks, job.folder)
     if not todo:
         return True
-    reporter = progress.choose(options.quiet)
+    display = progress.choose(job.options.quiet)
+    stop = StopFlag()
+    restore_signals = install_signal_handlers(stop)
+    try:
+        display.start(_header(job, todo))
+        with _reporting(job, display) as report:
+            return _launch(job, todo, report, stop)
+    finally:
+        display.finish()
+        restore_signals()
+
+
+@contextmanager
+def _reporting(job: _Job, display: progress.Lines | progress.Live) -> Iterator[execute.Report]:
+    """Where events go: to the display, and their metrics to the tracker that was asked for."""
+    from shared.experiment.track import tracker
+
     mirror = tracker(
-        options.track,
+        job.options.track,
         job.folder.root,
         job.experiment.name,
         cli.config_to_json(job.saved.config),
-        lambda text: report({"event": "note", "task": "tracker", "text": text}),
+        lambda text: display.event({"event": "note", "task": "tracker", "text": text}),
     )
 
     def report(event: dict[str, Any]) -> None:
-        reporter.event(event)
-        if options.debug and "traceback" in event:
+        display.event(event)
+        if job.options.debug and "traceback" in event:
             print(event["traceback"], file=sys.stderr)
         if event["event"] == "progress":
             mirror.log(event["task"], {**event["metrics"], "done": event["done"]})
 
-    stop = StopFlag()
-    restore_signals = install_signal_handlers(stop)
     try:
-        reporter.start(_header(job, todo))
-        if options.launch == "slurm":
-            from shared.experiment import slurm
+        yield report
+    finally:
+        mirror.finish()
 
-            finished = slurm.launch(
-                job.experiment, job.saved.config, job.folder, todo, options, report, stop
-            )
-            if not finished:
-                print(f"collect later: {record.resume_command(job.folder, job.experiment)}")
-            return finished
+
+def _launch(job: _Job, todo: Sequence[Task], report: execute.Report, stop: StopFlag) -> bool:
+    """Run the blocks `todo` here or on the cluster; False if they were only submitted."""
+    experiment, config, folder, options = job.experiment, job.saved.config, job.folder, job.options
+    if options.launch == "local":
         execute.execute(
-            job.experiment,
-            job.saved.config,
-            job.folder,
+            experiment,
+            config,
+            folder,
             options,
             report,
             stop,
-            blocks,
+            job.saved.blocks,
             job.on_gpu,
             job.lock,
         )
         return True
-    finally:
-        reporter.finish()
-        mirror.finish()
-        restore_signals()
+    from shared.experiment import slurm
+
+    finished = slurm.launch(experiment, config, folder, todo, options, report, stop)
+    if not finished:
+        print(f"collect later: {record.resume_command(folder, experiment)}")
+    return finished
 
 
 def _header(job: _Job, todo: Sequence[Task]) -> progress.Header:

@@ -234,10 +234,6 @@ def worker_environment(now: Mapping[str, str], on_gpu: bool) -> dict[str, str]:
     }
 
 
-def _cost(block: Task) -> float:
-    return block.cpu_seconds * max(1, len(block.seeds))
-
-
 def _cause(code: int) -> str:
     if code >= 0:
         return f"its worker process ended unexpectedly with exit code {code}"

@@ -45,7 +45,9 @@ class Header:
 
     def lines(self) -> list[str]:
         """The header as text."""
-        where = self.where or (f"{self.workers} workers" if self.workers else "in this process")
+        where = self.where or (
+            plural(self.workers, "worker") if self.workers else "in this process"
+        )
         memory = f", memory about {amount(self.memory_mb)}" if self.memory_mb else ""
         done = f" ({len(self.finished)} finished before)" if self.finished else ""
         return [

@@ -3,7 +3,6 @@
 Names neither the machine nor its user, so that the record can be kept in a public repository.
 """
 
-import os
 import platform
 import subprocess
 import sys
@@ -12,6 +11,9 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from shared.experiment.execute import cores
+from shared.gpu.cache import cpu_model
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _PACKAGES = (
@@ -42,8 +44,8 @@ def describe(command: Sequence[str], repository: Path = _REPOSITORY) -> dict[str
         "dirty": None if status is None else bool(status),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cpu": _cpu_model(),
-        "cores": _cores(),
+        "cpu": cpu_model(),
+        "cores": cores(),
         "packages": _versions(),
     }
 
@@ -61,21 +63,6 @@ def _git(repository: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _versions() -> dict[str, str]:

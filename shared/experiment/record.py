@@ -72,10 +72,16 @@ def update(folder: store.RunFolder, status: str, **changes: Any) -> None:
 def note_resumption(
     folder: store.RunFolder, options: Options, provenance: Mapping[str, Any]
 ) -> None:
-    """Note when and from which commit a run is resumed, and its options from now on."""
+    """Note when and from which code a run is resumed, and its options from now on."""
     resumed = store.read_json(folder.run_json)["resumed"]
-    now = {key: provenance[key] for key in ("time", "commit")}
+    now = {key: provenance[key] for key in ("time", "commit", "dirty")}
     update(folder, "running", resumed=[*resumed, now], options=_lasting(options))
+
+
+def origins(folder: store.RunFolder) -> list[dict[str, Any]]:
+    """`commit` and `dirty` (and more) of the code that started the run, and of each resumption."""
+    saved = store.read_json(folder.run_json)
+    return [saved["provenance"], *saved["resumed"]]
 
 
 def _lasting(options: Options) -> dict[str, Any]:
@@ -109,7 +115,8 @@ def read(folder: store.RunFolder, experiment: Experiment) -> Record:
         type(experiment.presets[preset]), encoded, f"The configuration in {folder.run_json}"
     )
     general = config_from_json(Options, options, f"The options in {folder.run_json}")
-    blocks = tuple(block(experiment.tasks(config), path) for path in tasks)
+    known = experiment.tasks(config)
+    blocks = tuple(block(known, path) for path in tasks)
     return Record(preset, config, general, blocks)
 
 
@@ -122,6 +129,8 @@ def block(tasks: Sequence[Task], path: str) -> Task:
     key, _, seeds = path.rpartition("/")
     span = re.fullmatch(r"seeds-(\d+)-(\d+)", seeds)
     for task in tasks:
+        if task.key not in (key, path):
+            continue
         if task.path == path:
             return task
         if span and task.key == key:

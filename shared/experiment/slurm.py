@@ -324,7 +324,10 @@ def _forward(watch: _Watched, folder: RunFolder, report: Report) -> None:
         return
     watch.heard += len(whole) + len(newline)
     for line in whole.splitlines():
-        event = json.loads(line)
+        try:
+            event = json.loads(line)
+        except ValueError:  # a job killed in mid-line, which the next one went on from
+            continue
         if event["event"] == "done":  # what counts is that its result is there
             watch.seconds = event["seconds"]
             continue

@@ -14,6 +14,7 @@ import math
 import os
 import re
 import secrets
+import shlex
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -289,7 +290,8 @@ class RunFolder:
         folder = cls(out or base / paper / f"{time}-{secrets.token_hex(2)}")
         if folder.run_json.exists() or (folder.root / "tasks").exists():
             raise BadInput(
-                f"{folder.root} already holds a run; go on with it by `--resume {folder.root}`, "
+                f"{folder.root} already holds a run; go on with it by "
+                f"`--resume {shlex.quote(str(folder.root))}`, "
                 "or name another folder."
             )
         with explained(folder.run_json):
@@ -338,6 +340,12 @@ class RunFolder:
     def log(self) -> Path:
         """What worker processes printed."""
         return self.root / "run.log"
+
+    def remove_leftovers(self) -> None:
+        """Remove temporary files that a killed command left; nobody else may be writing here."""
+        tasks = self.root / "tasks"
+        for folder in (self.root, self.figures, tasks, *tasks.glob("**/")):
+            remove_leftovers(folder)
 
     def task(self, task: Task) -> Path:
         """Folder of one block of a task."""

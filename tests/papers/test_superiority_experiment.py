@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from papers.superiority import analysis, claims, experiment, figures
+from papers.superiority import agents, analysis, claims, experiment, figures
 from papers.superiority.config import PRESETS, Config
 from papers.superiority.trial import law_gap
 from shared.experiment.ledger import judge
@@ -39,6 +41,7 @@ def test_paper_preset_is_the_papers_table() -> None:
     [
         ({"agents": ("DQN",)}, "agents must be QR-DQN, DAU, DSUP(q)"),
         ({"assets": (11,)}, "assets must be one of 0 ... 10; got 11."),
+        ({"frequencies": ()}, "frequencies must be at least one value; got none."),
         ({"frequencies": (0,)}, "frequencies must be whole numbers of at least 1; got 0."),
         ({"risk_levels": (0.0,)}, "risk-levels must be in (0, 1]; got 0.0."),
         ({"kappa": -1.0}, "kappa must be at least 0; got -1.0."),
@@ -193,6 +196,21 @@ def test_law_gap_by_hand() -> None:
     assert law_gap(np.array([[2.0, 0.0], [1.0, 3.0]])) == pytest.approx(2 / 5**0.5)
 
 
+def test_gap_of_untrained_networks_is_what_the_page_says() -> None:
+    """The control of C9: the centred law of DSUP has a large gap before it has learned anything."""
+    found = {}
+    for name in ("DSUP(1/2)", "QR-DQN"):
+        spec = agents.agent(name, frequency=35)
+        params = jax.vmap(lambda k, s=spec: agents.init_params(k, s))(
+            jax.random.split(jax.random.key(0), 100)
+        )
+        at_start = jnp.array([1.0, 1.0], jnp.float32)
+        laws = jax.vmap(lambda p, s=spec, x=at_start: agents.decision_laws(p, x, s))(params)
+        found[name] = np.mean([law_gap(np.asarray(pair)) for pair in laws])
+    assert found["DSUP(1/2)"] == pytest.approx(1.14, abs=0.01)
+    assert found["QR-DQN"] == pytest.approx(0.18, abs=0.02)
+
+
 # --- Figures --------------------------------------------------------------------------------------
 
 
@@ -204,4 +222,8 @@ def test_every_figure_can_be_drawn(tmp_path: Path) -> None:
     assert set(drawn) == expected | {"learned_laws", "cvar", "why"}
     for name, figure in drawn.items():
         assert all(axes.get_xlabel() for axes in figure.axes), f"{name}: an axis has no label"
+        assert figure.axes[0].get_ylabel(), f"{name}: the first panel has no label"
+        trained = name in ("risk_neutral", "curves", "learned_laws", "cvar", "why")
+        titles = [axes.get_title(loc="left") for axes in figure.axes] + [figure.get_suptitle()]
+        assert any("official clock" in title for title in titles) == trained, name
         assert plotting.save(figure, tmp_path / name)[0].stat().st_size > 10_000

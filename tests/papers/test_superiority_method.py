@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -452,6 +453,8 @@ def test_dau_loss_by_hand():
     ("call", "says"),
     [
         (lambda: midpoints(0), "m >= 1"),
+        (lambda: midpoints(2.5), "m >= 1|Actual value: 2.5"),  # the latter under type checks
+        (lambda: quantile_huber(np.ones(2, np.float32), np.ones(0, np.float32), 1.0), "one target"),
         (lambda: quantile_huber(np.ones(2, np.float32), np.ones(2, np.float32), -0.1), "kappa"),
         (lambda: CVaR(0.0), r"alpha must be in \(0, 1\]"),
         (lambda: CVaR(1.1), "alpha"),
@@ -466,6 +469,25 @@ def test_dau_loss_by_hand():
 def test_bad_input_is_refused_in_one_sentence(call, says):
     with pytest.raises((ValueError, TypeError), match=says):
         call()
+
+
+def test_whole_numbers_are_not_cut_off(monkeypatch):
+    """Lists and integers, as a user types them: weights and rewards keep their fractions."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside of the tests
+    for order, expected in (("sorted", 4 / 3), ("comonotone", 13 / 3)):  # of 3/2 levels
+        assert CVaR(3 / 8, order=order)([5, 3, 2, 1]) == pytest.approx(expected)
+    assert CVaR(0.5)(np.array([5, 3, 2, 1])) == pytest.approx(1.5)
+    assert Distortion(lambda tau: 2 * tau)([1, 2]) == pytest.approx(0.5 * (0.5 + 3))
+    assert dau_loss([1, 3], 5, 0, 1, 0.75, 1, h=0.5, gamma=0.25)[0] == 0.5 * (5 - 0.375) ** 2
+    rows = {name: HAND[name].astype(int).tolist() for name in list(HAND)[:4]}
+    whole, aux = loss_by_hand(**rows, a_t=0, r_t=4, mask_tp1=1, risk=CVaR(0.6))
+    fractional, aux_fractional = loss_by_hand(risk=CVaR(0.6))
+    assert whole == fractional and aux["a_star"] == aux_fractional["a_star"]
+    zeta = [[0, 2], [1, 5]]
+    setting = dict(h=0.5, gamma=0.25, kappa=1.0, risk=Mean())
+    assert qrdqn_loss(zeta, zeta, 0, 0.75, 1, **setting)[0] == pytest.approx(
+        naive_quantile_huber([0, 2], [0.375 + 0.5, 0.375 + 2.5], 1.0)
+    )
 
 
 def test_exponent_outside_the_theory_warns():

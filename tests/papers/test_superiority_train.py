@@ -41,6 +41,7 @@ from papers.superiority.train import (
     sample,
     train_chunk,
 )
+from papers.superiority.yardstick import check_equal
 from shared.experiment.errors import BadInput
 
 SMALL = dict(atoms=4, torso=(8, 8), value_net=(8, 8, 8), batch_size=4, replay_capacity=20,
@@ -188,6 +189,11 @@ def test_batch_loss_is_the_mean_over_transitions(name):
     assert loss == pytest.approx(total, rel=1e-5)
     to_target = jax.grad(batch_loss, 1, has_aux=True)(state.params, state.target, batch, spec)[0]
     assert not to_target.any()
+
+
+def test_an_independent_loop_agrees():
+    """Loss with all errors written out, optax and a numpy environment, on the same numbers."""
+    check_equal(small("DSUP(1/2)"))
 
 
 # --- Acting ---------------------------------------------------------------------------------------

@@ -49,6 +49,25 @@ def test_a_preset_sets_the_defaults_that_options_change() -> None:
     )
 
 
+def test_a_list_may_be_emptied_and_a_path_taken_back() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Data:
+        """Data."""
+
+        seeds: int = 1
+        """Seeds."""
+        names: tuple[str, ...] = ("a", "DSUP(1/2)")
+        """Names."""
+        prices: Path | None = Path("prices.csv")
+        """Prices."""
+
+    paper = dataclasses.replace(toy.EXPERIMENT, presets=dict.fromkeys(toy.PRESETS, Data()))
+    given = cli.parse(paper, ["--names", "--seeds", "2", "--prices", "None"]).config
+    assert given == Data(2, (), None)
+    assert cli.config_from_json(Data, cli.config_to_json(given)) == given
+    assert cli.parse(paper, ["--names", "DAU+DSUP(1/2)"]).config.names == ("DAU+DSUP(1/2)",)
+
+
 def test_underscores_and_dashes_are_the_same() -> None:
     assert parse("--seeds_per_task", "2").options == parse("--seeds-per-task=2").options
 
@@ -61,6 +80,7 @@ def test_underscores_and_dashes_are_the_same() -> None:
         (["-x"], ["no option -x"]),
         (["smok"], ["no preset 'smok'", "smoke, quick, cpu, paper", "Did you mean smoke"]),
         (["--seeds", "many"], ["--seeds cannot be 'many'; it takes a whole number"]),
+        (["--noises", "1", "a"], ["--noises cannot be '1', 'a'; it takes numbers."]),
         (["--rate", "2"], ["The step size must be between 0 and 1; got 2.0."]),
         (["--rate"], ["Missing value for argument '--rate'"]),
         (["--fate.fault", "bang"], ["bang", "--fate.fault", "interrupt"]),

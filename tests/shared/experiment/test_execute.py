@@ -109,7 +109,8 @@ def test_default_workers_are_the_cores_but_no_more_than_there_is_to_do(
         execute.workers(Options(workers=2), 9, True),
         execute.workers(Options(workers=1), 9, False),
     ]
-    assert count == [4, 3, 0, 0, 2, 0]
+    # A single block gets a worker too, so that it computes as it would among others.
+    assert count == [4, 3, 1, 0, 2, 0]
 
 
 def test_predictions_by_hand() -> None:
@@ -223,6 +224,18 @@ def test_an_outcome_without_its_seeds_is_a_bug_that_is_named(tmp_path: Path) -> 
             broken, run.config, run.blocks[0], run.folder, lambda _: None, run.stop, HERE
         )
     assert not run.folder.has_outcome(run.blocks[0])
+
+
+def test_a_task_finds_its_folder_made(tmp_path: Path) -> None:
+    run = Toy(tmp_path / "run", HERE)
+
+    def leave_a_note(task: Task, run: Any) -> dict[str, Any]:
+        (run.folder / "note.txt").write_text("before any loop")
+        return {"x": np.zeros(1)}
+
+    noting = replace(toy.EXPERIMENT, run_task=leave_a_note)
+    execute.run_block(noting, run.config, run.blocks[0], run.folder, lambda _: None, run.stop, HERE)
+    assert (run.folder.task(run.blocks[0]) / "note.txt").exists()
 
 
 def test_cluster_jobs_run_the_same_blocks(undisturbed: Toy, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,19 +74,6 @@ def test_loop_is_a_plain_loop_with_records(tmp_path: Path) -> None:
         *(300, 300),
     )
     assert last["metrics"]["x"] == pytest.approx(float(np.mean(history["x"][-1])))
-
-
-def test_tracker_sees_every_row_once(tmp_path: Path) -> None:
-    seen: list[tuple[str, Mapping[str, Any]]] = []
-
-    class Tracker:
-        def log(self, task: str, row: Mapping[str, Any]) -> None:
-            seen.append((task, row))
-
-    run, _ = make(tmp_path, tracker=Tracker())
-    run.loop(START, halve, 3)
-    make(tmp_path, tracker=Tracker())[0].loop(START, halve, 3)  # everything is restored
-    assert seen == [(TASK.path, row) for row in rows(run)]
 
 
 def test_no_chunks_give_the_state_back(tmp_path: Path) -> None:

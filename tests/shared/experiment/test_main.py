@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import papers.__main__ as listing
-from shared.experiment import Experiment, evidence, main, provenance, slurm, store
+from shared.experiment import Experiment, main, slurm, store
 from shared.experiment.record import load_experiment
 from tests.shared.experiment import toy
 from tests.shared.experiment.test_track import FakeRun, install
@@ -220,6 +220,33 @@ def test_a_bug_is_one_sentence_and_a_traceback_on_request(
     assert here("--resume", str(folder)) == 0
 
 
+def test_an_error_of_the_system_in_a_run_is_not_blamed_on_the_lock(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def collect(config: Any, outcomes: Any) -> Any:
+        raise OSError(5, "Input/output error")
+
+    folder = tmp_path / "run"
+    buggy = replace(toy.EXPERIMENT, collect=collect)
+    assert here("smoke", "--out", str(folder), experiment=buggy) == 1
+    assert "Input/output error" in (said := sentence(capsys)) and "lock" not in said
+
+
+def test_a_value_given_twice_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    assert here("smoke", "--noises", "0.1", "0.1", "--out", str(folder)) == 2
+    assert "Two tasks are called sgd/noise=0.1" in sentence(capsys)
+    assert not folder.exists()
+
+
+def test_temporary_files_of_a_killed_command_are_removed(finished: Path) -> None:
+    block = finished / "tasks" / STRUCK
+    for folder in (finished, block, finished / "figures"):
+        (folder / ".result.npz.12-0123abcd.tmp").write_bytes(b"half")
+    assert here("--resume", str(finished)) == 0
+    assert list(finished.rglob("*.tmp")) == []
+
+
 def test_a_failed_task_ends_with_the_command_that_tries_it_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], undisturbed: dict[str, bytes]
 ) -> None:
@@ -233,38 +260,15 @@ def test_a_failed_task_ends_with_the_command_that_tries_it_again(
     assert toy.lasting_files(folder) == undisturbed
 
 
-# Publishing, tracking, clusters -------------------------------------------------------------------
+# Tracking, clusters -------------------------------------------------------------------
 
 
-def test_evidence_is_refused_before_anything_runs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_tracker_that_cannot_start_is_told_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    described = {"time": "now", "commit": "abc", "dirty": True}
-    monkeypatch.setattr(provenance, "describe", lambda _: described)
-    assert here("smoke", "--publish", "--out", str(tmp_path / "run")) == 2
-    assert "clean checkout" in sentence(capsys)
-    assert not (tmp_path / "run").exists()
-
-
-def test_evidence_of_a_clean_run_goes_into_the_paper(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    described = {"time": "now", "commit": "abc", "dirty": False}
-    monkeypatch.setattr(provenance, "describe", lambda _: described)
-    rooms: list[Path] = []
-    publish = evidence.publish
-
-    def publish_here(folder: store.RunFolder, room: Path, preset: str) -> list[Path]:
-        rooms.append(room)
-        return publish(folder, tmp_path, preset)
-
-    monkeypatch.setattr(evidence, "publish", publish_here)
-    assert here("smoke", "--draw", "--publish", "--out", str(tmp_path / "run")) == 0
-    assert rooms == [Path(toy.__file__).parent]
-    assert f"published {tmp_path / 'results' / 'smoke.json'}" in capsys.readouterr().out
-    assert dict(listing.evidence(tmp_path)) == {
-        "smoke": "1 reproduced, 1 not attempted (commit abc)"
-    }
+    install(monkeypatch, RuntimeError("no space left"))
+    assert here("smoke", "--out", str(tmp_path / "run"), "--track", "wandb") == 0
+    assert "tracking stopped, the run goes on: no space left" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
@@ -332,6 +336,19 @@ def test_ctrl_c_prints_the_command_that_ends_in_the_same_files(
     assert visits.count("0") == 1  # it went on from where it was stopped
 
 
+def test_ctrl_c_after_the_last_task_prints_the_command_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def collect(config: Any, outcomes: Any) -> Any:
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "run"
+    hasty = replace(toy.EXPERIMENT, collect=collect)
+    assert here("smoke", "--out", str(folder), experiment=hasty) == 130
+    assert sentence(capsys).startswith("Interrupted. Go on with: uv run python -m ")
+    assert status(folder) == "interrupted"
+
+
 @pytest.mark.parametrize(("fault", "workers"), [("kill", "0"), ("orphan", "2")])
 def test_a_killed_command_is_resumed_to_the_same_files(
     fault: str, workers: str, tmp_path: Path, undisturbed: dict[str, bytes]
@@ -345,14 +362,16 @@ def test_a_killed_command_is_resumed_to_the_same_files(
     assert toy.lasting_files(folder) == undisturbed
 
 
-def test_output_that_nobody_reads_ends_quietly(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["--help", "smoke --workers 0 --out run"])
+def test_output_that_nobody_reads_ends_quietly(command: str, tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     code = "import sys; from tests.shared.experiment.toy import *; sys.exit(main(EXPERIMENT))"
     with open(writer, "wb") as closed:
         done = subprocess.run(
-            [sys.executable, "-c", code, "--help"],
-            cwd=Path(toy.__file__).parents[3],
+            [sys.executable, "-c", code, *command.split()],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(toy.__file__).parents[3])},
             stdout=closed,
             stderr=subprocess.PIPE,
             timeout=60,
@@ -370,6 +389,7 @@ def test_the_list_names_bad_evidence_and_goes_on(tmp_path: Path) -> None:
         "cpu": '{"format": 1, "cl',
         "smoke": '{"format": 1, "run": {"provenance": {"commit": "0123456789"}}, "claims": '
         '[{"verdict": "reproduced"}, {"verdict": "partly"}, {"verdict": "reproduced"}]}',
+        "bench": '{"rows": []}',  # no claims: the speed figures of tools.bench
     }.items():
         (tmp_path / "results" / f"{name}.json").write_text(text)
     found = list(listing.evidence(tmp_path))

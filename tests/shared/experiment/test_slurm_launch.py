@@ -291,7 +291,8 @@ def test_a_task_that_fails_in_its_job_is_named_and_the_others_are_kept(
             path.write_text(half)
         elif not folder.has_outcome(blocks[0]):
             finish(folder, blocks[0])
-            path.write_text(half + '"text": "Training diverged."}\n')
+            torn = '{"event": "progr{"event": "start"}\n'  # a job was killed in mid-line
+            path.write_text(torn + half + '"text": "Training diverged."}\n')
 
     with pytest.raises(TaskFailed, match=rf"1 of 2 .* {blocks[1].path}: Training diverged\.$"):
         launch(folder, blocks, react)

@@ -1,0 +1,41 @@
+"""Finite groups: tables, irreps, Fourier transform, cosets and Cayley graphs. Exact, NumPy only.
+
+Names load when they are first used, so that importing this package costs nothing.
+
+    group      Group, its constructors, `parse("D7")`, `check_group`
+    irreps     complex and real irreps of any finite group, characters, kernels
+    fourier    group Fourier transform, energy per irrep, isotypic projections, convolution
+    subgroups  subgroups, cosets, quotients, approximate cosets
+    cayley     Cayley graphs, coset graphs, whether two graphs are the same
+"""
+
+from importlib import import_module
+from typing import Any
+
+_NAMES = {
+    "group": (
+        "Group alternating check_group cyclic dihedral from_permutations from_table generators"
+        " parse product special_linear symmetric"
+    ),
+    "irreps": (
+        "Irrep character_table check_irreps common_kernel complex_irreps conjugacy_classes"
+        " frobenius_schur real_irreps squared_distances"
+    ),
+    "fourier": "convolve energy energy2 gft igft isotypic_projection",
+    "subgroups": (
+        "Quotient Step all_subgroups approximate_coset coset_score cosets cyclic_subgroups"
+        " double_cosets generated is_normal is_subgroup normal_subgroups quotient step_size"
+    ),
+    "cayley": "CayleyGraph cayley_graph coset_graph is_coset_graph isomorphism spectrum",
+}
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
