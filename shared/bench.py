@@ -52,6 +52,9 @@ class Entry:
 def measure(entry: Entry, repeats: int) -> dict[str, Any]:
     """Run an entry in this process: ours, yardstick, ours, yardstick, ... `repeats` times each.
 
+    On one core seconds are those that the core worked for this process, so that other load on the
+    machine counts as little as it can; on several they are seconds of the clock.
+
     Returns:
         `ratios`, one a repeat, of work per second, ours over the yardstick's; the medians
         `ours_rate` and `yardstick_rate`; `compile_seconds`.
@@ -61,7 +64,8 @@ def measure(entry: Entry, repeats: int) -> dict[str, Any]:
     contest = entry.prepare()
     for side in (contest.ours, contest.yardstick):
         side()  # the first call may still warm up
-    rates = np.array([[_rate(side) for side in (contest.ours, contest.yardstick)]
+    clock = time.process_time if entry.cores == 1 else time.perf_counter
+    rates = np.array([[_rate(side, clock) for side in (contest.ours, contest.yardstick)]
                       for _ in range(repeats)])  # fmt: skip
     ours, yardstick = np.median(rates, axis=0)
     return {
@@ -72,7 +76,7 @@ def measure(entry: Entry, repeats: int) -> dict[str, Any]:
     }
 
 
-def _rate(side: Work) -> float:
-    start = time.perf_counter()
+def _rate(side: Work, clock: Callable[[], float]) -> float:
+    start = clock()
     work = side()
-    return work / (time.perf_counter() - start)
+    return work / (clock() - start)

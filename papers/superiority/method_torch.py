@@ -58,7 +58,7 @@ class Mean:
     """The risk-neutral measure: the mean of the quantiles, [..., m] -> [...]."""
 
     def __call__(self, quantiles: Tensor) -> Tensor:
-        return quantiles.mean(dim=-1)
+        return _floats(quantiles).mean(dim=-1)
 
 
 @dataclass(frozen=True)
@@ -220,6 +220,7 @@ def _bellman_target(
     """w r + gamma^h mask Z', w = h mask + (1 - mask); Z' is constant."""
     if not 0 <= gamma <= 1:
         raise ValueError(f"gamma must be in [0, 1]; got {gamma}.")
+    next_quantiles = _floats(next_quantiles)
     reward, mask = torch.as_tensor(r_t), torch.as_tensor(mask_tp1)
     reward, mask = reward.to(next_quantiles), mask.to(next_quantiles)
     return (1 + (h - 1) * mask) * reward + gamma**h * mask * next_quantiles.detach()
@@ -236,6 +237,7 @@ def quantile_huber(pred: Tensor, target: Tensor, kappa: float) -> Tensor:
     """
     if kappa < 0:
         raise ValueError(f"kappa must be at least 0; got {kappa}.")
+    pred, target = _floats(pred), _floats(target)
     error = target[None, :] - pred[:, None]
     levels = _levels(pred)[:, None]
     tilt = torch.where(error < 0, 1 - levels, levels)
@@ -260,7 +262,14 @@ def _levels(values: Tensor) -> Tensor:
     return torch.as_tensor(_midpoints(values.shape[-1])).to(values)
 
 
+def _floats(values: Tensor) -> Tensor:
+    """As a floating-point tensor: whole numbers would cut off whatever is combined with them."""
+    values = torch.as_tensor(values)
+    return values if values.is_floating_point() else values.to(torch.get_default_dtype())
+
+
 def _ordered(quantiles: Tensor, order: Order) -> Tensor:
+    quantiles = _floats(quantiles)
     return quantiles.sort(dim=-1).values if order == "sorted" else quantiles
 
 

@@ -92,24 +92,27 @@ class Irrep:
 # The two complete sets ----------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=128)
 def complex_irreps(group: Group, seed: int = 0) -> tuple[Irrep, ...]:
     """All irreps over C up to isomorphism, the trivial one first; sum of d^2 is |G|.
 
     `seed` chooses the basis in which a numerical irrep is written, never which irreps come out
-    nor their order. Real kinds come in real matrices.
+    nor their order. Real kinds come in real matrices. A second call costs nothing.
     """
+    return _complex_irreps(group, seed)
+
+
+@lru_cache(maxsize=128)
+def _complex_irreps(group: Group, seed: int) -> tuple[Irrep, ...]:
     if group.family == "cyclic":
         return _cyclic(group)
     if group.family == "dihedral":
         return _dihedral(group)
     if group.family == "product":
-        found = (complex_irreps(factor, seed) for factor in group.factors)
+        found = (_complex_irreps(factor, seed) for factor in group.factors)
         return tuple(reduce(lambda left, right: _pairs(left, right, seed), found))
     return _from_table(group, seed)
 
 
-@lru_cache(maxsize=128)
 def real_irreps(group: Group, seed: int = 0) -> tuple[Irrep, ...]:
     """All irreps over R up to isomorphism, orthogonal matrices; sum of d^2/c is |G|.
 
@@ -117,7 +120,12 @@ def real_irreps(group: Group, seed: int = 0) -> tuple[Irrep, ...]:
     of the two, and so does a quaternionic rho: X + iY is written [[X, -Y], [Y, X]]. For Z_n these
     are the frequencies 0..n/2, rho_f(m) the rotation by 2 pi f m / n.
     """
-    over_c = complex_irreps(group, seed)
+    return _real_irreps(group, seed)
+
+
+@lru_cache(maxsize=128)
+def _real_irreps(group: Group, seed: int) -> tuple[Irrep, ...]:
+    over_c = _complex_irreps(group, seed)
     chi = np.array([rho.character for rho in over_c])
     is_conjugate = np.abs(chi @ chi.T) > group.order / 2  # <chi, conj chi'> = 1
     found = []

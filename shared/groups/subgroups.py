@@ -76,8 +76,8 @@ def _cyclic(group: Group, x: int) -> int:
 
 
 def _joins(group: Group, pieces: set[int]) -> set[int]:
-    """All joins of subgroups, each an integer whose bits are its elements."""
-    found = {1} | pieces
+    """All joins of subgroups, {e} among them, each an integer whose bits are its elements."""
+    found = set(pieces)
     frontier = list(found)
     while frontier:
         new = {subgroup | piece for subgroup in frontier for piece in pieces}

@@ -146,3 +146,11 @@ def test_losses_batch_with_vmap():
 def test_bad_input_is_refused_in_one_sentence(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+def test_whole_numbers_are_not_cut_off():
+    assert float(twin.CVaR(0.3)(torch.tensor([1, 2, 5]))) == pytest.approx(1.0)
+    assert float(twin.Mean()(torch.tensor([1, 2]))) == 1.5
+    loss, _ = twin.dau_loss(torch.tensor([1.0, 3.0]), torch.tensor(2.0), torch.tensor(0),
+                            torch.tensor(1), 0.75, 0.0, h=0.25, gamma=0.9)  # fmt: skip
+    assert float(loss) == pytest.approx(0.5 * (2 - 0.75) ** 2)

@@ -1,6 +1,7 @@
 """The bench harness: what it times, how it summarises, what it refuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,17 @@ def fake(prepare=lambda: Contest(float, float), floor=3.0):
     return Entry("sum", "a slower sum", "terms", floor, prepare)
 
 
-def test_sides_take_turns_and_rates_are_work_over_time(monkeypatch):
-    calls, clock = [], iter(range(0, 1000))
-    monkeypatch.setattr("shared.bench.time.perf_counter", lambda: float(next(clock)))  # 1 s a side
+@pytest.mark.parametrize("cores", [1, 2])
+def test_sides_take_turns_and_rates_are_work_over_time(monkeypatch, cores):
+    calls, ticks = [], iter(range(1000))
+    clock = "process_time" if cores == 1 else "perf_counter"
+    monkeypatch.setattr(f"shared.bench.time.{clock}", lambda: float(next(ticks)))  # 1 s a side
 
     def side(name, work):
         return lambda: calls.append(name) or work
 
-    measured = measure(fake(lambda: Contest(side("ours", 12.0), side("theirs", 4.0), 2.5)), 5)
+    contest = Contest(side("ours", 12.0), side("theirs", 4.0), 2.5)
+    measured = measure(replace(fake(lambda: contest), cores=cores), 5)
     assert calls == ["ours", "theirs"] * 6  # the first pair warms up
     assert measured["ratios"] == [3.0] * 5
     assert (measured["ours_rate"], measured["yardstick_rate"]) == (12.0, 4.0)

@@ -102,17 +102,19 @@ def test_inversion_and_plancherel(name: str, irreps_of) -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_isotypic_parts(name: str) -> None:
+@pytest.mark.parametrize("irreps_of", [complex_irreps, real_irreps])
+def test_isotypic_parts(name: str, irreps_of) -> None:
     made = group(name)
+    irreps = irreps_of(made)
     f = noise(made, 2)
-    coefficients, energies = gft(made, f), energy(made, f)
-    parts = [isotypic_projection(made, f, rho) for rho in real_irreps(made)]
+    coefficients, energies = gft(made, f, irreps), energy(made, f, irreps)
+    parts = [isotypic_projection(made, f, rho) for rho in irreps]
     assert np.allclose(sum(parts), f)
-    for i, (rho, part) in enumerate(zip(real_irreps(made), parts, strict=True)):
-        assert np.allclose(part, igft(made, {rho.name: coefficients[rho.name]}))
-        assert np.allclose((part**2).sum(0), energies[i])  # so energies are squared norms
+    for i, (rho, part) in enumerate(zip(irreps, parts, strict=True)):
+        assert np.allclose(part, igft(made, {rho.name: coefficients[rho.name]}, irreps))
+        assert np.allclose((np.abs(part) ** 2).sum(0), energies[i])  # energies are squared norms
         assert np.allclose(isotypic_projection(made, part, rho), part)
-        others = np.delete(energy(made, part), i, axis=0)
+        others = np.delete(energy(made, part, irreps), i, axis=0)
         assert np.abs(others).max() < 1e-20
 
 

@@ -187,6 +187,10 @@ def test_kinds_of_sl23() -> None:
     assert found == [(1, "real"), (1, "complex"), (1, "complex"), (2, "quaternionic"),
                      (2, "complex"), (2, "complex"), (3, "real")]  # fmt: skip
     assert [rho.dim for rho in real_irreps(group("SL(2,3)"))] == [1, 2, 4, 4, 3]
+    for name, sign in [("1D_1", 1), ("1D_1'", -1), ("2D_2", 1), ("2D_2'", -1)]:
+        rho = next(rho for rho in complex_irreps(group("SL(2,3)")) if rho.name == name)
+        imaginary = np.imag(rho.character)
+        assert np.sign(imaginary[np.abs(imaginary) > 1e-9][0]) == sign
 
 
 def test_dihedral_matrices_are_the_stated_ones() -> None:
@@ -236,6 +240,12 @@ def test_frequencies_of_a_cyclic_group(n: int) -> None:
             rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
             assert np.allclose(rho.mats, rotation.transpose(2, 0, 1))
             assert (rho.dim, rho.commutant, rho.weight) == (2, 2, 1)
+
+
+def test_irreps_are_computed_once() -> None:
+    made = group("S4")
+    assert complex_irreps(made) is complex_irreps(made, seed=0) is complex_irreps(made, 0)
+    assert real_irreps(made) is real_irreps(made, seed=0)
 
 
 # --- kinds ----------------------------------------------------------------------------------
