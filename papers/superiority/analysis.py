@@ -117,20 +117,26 @@ def change_with_frequency(results: Results, agent: str) -> Estimate:
 
 
 def gap_between_actions(results: Results) -> list[Estimate]:
-    """Distance between two actions' learned laws at the highest frequency: each agent's, paired."""
+    """Distance between two actions' learned laws at the highest frequency, in this order:
+    each agent's, their paired difference, and by how much training has changed each agent's.
+    """
     top = int(results["frequencies"].argmax())
-    gaps = [
-        results["neutral/gap"][:, top, agent_index(results, name)].T
-        for name in ("DSUP(1/2)", "QR-DQN")
+    names = ("DSUP(1/2)", "QR-DQN")
+    rows = [agent_index(results, name) for name in names]
+    ours, rival = (results["neutral/gap"][:, top, row].T for row in rows)
+    before = [results["neutral/untrained_gap"][:, top, row].T for row in rows]
+    found = [
+        stats.bootstrap(gap, stats.mean, **BOOTSTRAP).to_estimate(name)
+        for name, gap in zip(names, (ours, rival), strict=True)
     ]
-    ours, rival = (stats.bootstrap(gap, stats.mean, **BOOTSTRAP) for gap in gaps)
-    paired = stats.paired_difference(gaps[0], gaps[1], **BOOTSTRAP)
-    n = gaps[0].size
-    return [
-        ours.to_estimate("DSUP(1/2)", n=n),
-        rival.to_estimate("QR-DQN", n=n),
-        paired.interval.to_estimate("difference", n=n, detectable=paired.detectable),
-    ]
+    for label, x, y in (
+        ("difference", ours, rival),
+        ("DSUP(1/2), trained - untrained", ours, before[0]),
+        ("QR-DQN, trained - untrained", rival, before[1]),
+    ):
+        paired = stats.paired_difference(x, y, **BOOTSTRAP)
+        found.append(paired.interval.to_estimate(label, n=x.size, detectable=paired.detectable))
+    return found
 
 
 def risk_duels(results: Results) -> list[Estimate]:
