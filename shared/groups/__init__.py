@@ -7,6 +7,18 @@ Names load when they are first used, so that importing this package costs nothin
     fourier    group Fourier transform, energy per irrep, isotypic projections, convolution
     subgroups  subgroups, cosets, quotients, approximate cosets
     cayley     Cayley graphs, coset graphs, whether two graphs are the same
+
+What networks trained on a table have learned, from plain arrays:
+
+    preactivations  of a layer on all pairs: a grid, or the sum of a left and a right part
+    neurons    on Z_n: dominant frequency, R^2, phases, fits, harmonics, remapping
+    isotypic   on any group: the irrep of every neuron, on each of its inputs
+    clusters   neurons of one frequency or irrep; counts under several filters
+    circuits   contributions to the logits, ablations, substitutions, margins
+    similarity CKA, correlation of distances, reference sets, distance irrelevance
+    pad        where neurons peak, MMD between populations of networks
+    topology   Betti numbers (extra `topology`)
+    growth     counts against ln n and against n
 """
 
 from importlib import import_module
@@ -27,6 +39,25 @@ _NAMES = {
         " double_cosets generated is_normal is_subgroup normal_subgroups quotient step_size"
     ),
     "cayley": "CayleyGraph cayley_graph coset_graph is_coset_graph isomorphism spectrum",
+    "preactivations": "main_effects",
+    "neurons": (
+        "Fit HalfFit Neurons Sinusoids cyclic_neurons dft2 first_order fit_sinusoids"
+        " frequency_mask half_integer_fit is_harmonic remap remap_positions sinusoids"
+        " spectral_lines"
+    ),
+    "isotypic": "irrep_first_order irrep_neurons irrep_shares",
+    "clusters": "Clusters CountTable count_table find_clusters",
+    "circuits": (
+        "Ablations Score ablate_neurons ablations class_means cluster_logits contributions"
+        " margins network_logits score substitute"
+    ),
+    "similarity": (
+        "cka_gram distance_irrelevance gradient_symmetricity linear_cka pc_variance reference"
+        " rsm rsm_table"
+    ),
+    "pad": "MMD mmd2_unbiased mmd_permutation pad_points torus_distance",
+    "topology": "Betti Recipe betti too_small",
+    "growth": "Growth Line fit_growth",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
