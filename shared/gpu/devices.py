@@ -15,7 +15,7 @@ from shared.gpu import cache
 Device = Literal["auto", "cpu", "gpu"]
 Precision = Literal["highest", "high", "default"]
 
-CPU_COMPILER_OPTIONS = {"xla_cpu_prefer_vector_width": 512}
+CPU_COMPILER_OPTIONS: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512}
 """What a run asks of XLA's CPU compiler beyond its defaults."""
 
 COMPILE_SECONDS_WORTH_KEEPING = 0.2
