@@ -1,4 +1,4 @@
-"""The MDPs of this paper: four small ones with known answers, random ones with planted ties, a grid.
+"""The MDPs: four small ones with known answers, random ones with planted ties, a grid.
 
 The paper's own examples are drawn in figures that could not be read; M1 to M4 are stand-ins that
 satisfy everything its text says about them. Actions and states count from 0; "self" means that the
@@ -6,7 +6,7 @@ state is never left.
 
     M1  tri-state     standard annealing and decoupling disagree at one state (its figure 3.1)
     M2  lottery       equal means, different laws (its figures 4.2 to 4.4)
-    M3  scary action  annealing all but commits to an action that the reference hardly plays (app. D)
+    M3  scary action  annealing all but commits to an action of reference mass 0.01 (appendix D)
     M4  tie-flip      iterates of T* that never settle (its figure 4.1)
 
 All arrays are NumPy, float64; nothing here imports jax.
@@ -14,6 +14,7 @@ All arrays are NumPy, float64; nothing here imports jax.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ from jaxtyping import Bool, Float
 from papers.temperature_decoupling.method import Successors, TabularMDP
 
 Array = np.ndarray
+Rows = Sequence[Sequence[tuple[float | int, dict[int, float | int]]]]
+"""The reward and {next state: probability} of each state and action."""
 
 
 class Example(NamedTuple):
@@ -31,10 +34,8 @@ class Example(NamedTuple):
     pi_ref: Float[Array, "*batch S A"]
 
 
-def _example(
-    gamma: float, rows: list[list[tuple[float, dict[int, float]]]], pi_ref: Array | None = None
-) -> Example:
-    """From (reward, {next state: probability}) for each state and action."""
+def _example(gamma: float, rows: Rows, pi_ref: Array | None = None) -> Example:
+    """An MDP written out; the reference is uniform unless given."""
     S, A = len(rows), len(rows[0])
     P, r = np.zeros((S, A, S)), np.zeros((S, A))
     for x, actions in enumerate(rows):
@@ -159,9 +160,9 @@ def planted(seed: int, states: int = 5, actions: int = 3, successors: int = 3) -
 def planted_batch(seeds: tuple[int, ...], **sizes: int) -> Planted:
     """Random MDPs of these numbers, stacked on a first axis."""
     found = [planted(seed, **sizes) for seed in seeds]
-    P, r, gamma = (np.stack([getattr(one.mdp, name) for one in found]) for name in ("P", "r", "gamma"))  # fmt: skip
-    rest = (np.stack([getattr(one, name) for one in found]) for name in Planted._fields[1:])
-    return Planted(TabularMDP(P, r, gamma), *rest)
+    mdp = TabularMDP(*(np.stack(field) for field in zip(*(one.mdp for one in found), strict=True)))
+    rest = (np.stack(field) for field in zip(*(one[1:] for one in found), strict=True))
+    return Planted(mdp, *rest)
 
 
 def random_dense(seed: int, count: int, states: int = 50, actions: int = 4) -> TabularMDP:

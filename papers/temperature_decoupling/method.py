@@ -37,7 +37,6 @@ loses ties at small temperatures.
 from __future__ import annotations
 
 import functools
-import math
 import warnings
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -158,8 +157,8 @@ def _check_no_ties(mdp: TabularMDP, log_ref: ArrayLike) -> None:
         )
 
 
-def log_policy(pi: Float[ArrayLike, "S A"]) -> Float[np.ndarray, "S A"]:
-    """The logarithm of a policy, -inf where it has no mass.
+def log_policy(pi: Float[ArrayLike, ...]) -> Float[np.ndarray, "S A"]:
+    """The logarithm of a policy [S, A], -inf where it has no mass.
 
     Raises:
         ValueError: a negative entry, or a row that does not sum to 1; the row is named.
@@ -287,7 +286,7 @@ def soft_policy_iteration(
 
 
 @jax.jit
-def _newton(mdp: TabularMDP, log_ref: Array, tau: Any, tol: float) -> Array:
+def _newton(mdp: TabularMDP, log_ref: Array, tau: Any, tol: Any) -> Array:
     P, r = jnp.asarray(mdp.P), jnp.asarray(mdp.r)
     eye = jnp.eye(r.shape[0], dtype=r.dtype)
 
@@ -512,7 +511,7 @@ def _interpolation(y: Array, z: Array) -> Array:
 
 
 def _mmd_weights(y: Array, z: Array, alpha: float) -> Array:
-    """From the saddle system [[-|z_i - z_j|^alpha, 1], [1', 0]] [p; lambda] = [-|z - y|^alpha; 1]."""
+    """The saddle system [[-|z_i - z_j|^alpha, 1], [1', 0]] [p; lambda] = [-|z - y|^alpha; 1]."""
     m = z.shape[0]
     # In units of the spacing the system is well scaled, and its solution is the same.
     unit = (z[-1] - z[0]) / (m - 1)
@@ -590,7 +589,8 @@ def soft_dist_operator(
 
     ready = jax.vmap(lambda index: push.prepare(place(index)))(after[0]) if push.keep else None
 
-    def operator(zeta: Array) -> Array:
+    def operator(zeta: Float[ArrayLike, "S A m"]) -> Array:
+        zeta = jnp.asarray(zeta)
         eta = jnp.einsum("xa,xam->xm", pi, zeta)
 
         def add(total: Array, successor: tuple) -> tuple[Array, None]:
@@ -670,7 +670,7 @@ def soft_dist_optimality(
     """T*_tau zeta = T^pi_tau zeta with pi = G_tau(Q zeta) (Def. 4.3). Q T*_tau = B*_tau Q."""
     _temperature("tau", tau)
 
-    def operator(zeta: Array) -> Array:
+    def operator(zeta: Float[ArrayLike, "S A m"]) -> Array:
         pi = gibbs(means(zeta, z), log_ref, tau)
         return soft_dist_operator(mdp, log_ref, pi, tau, z, kind, alpha)(zeta)
 
@@ -686,7 +686,7 @@ def greedy_dist_optimality(
 ) -> Operator:
     """T*: evaluates the greedy policy of Q zeta, the first of tied actions. Need not converge."""
 
-    def operator(zeta: Array) -> Array:
+    def operator(zeta: Float[ArrayLike, "S A m"]) -> Array:
         q = jnp.where(jnp.asarray(log_ref) > -jnp.inf, means(zeta, z), -jnp.inf)
         pi = jax.nn.one_hot(jnp.argmax(q, axis=-1), q.shape[-1], dtype=q.dtype)
         return soft_dist_operator(mdp, log_ref, pi, 0.0, z, kind, alpha)(zeta)
@@ -704,7 +704,8 @@ def soft_quantile_operator(
     penalty = tau * jnp.where(tau > 0, kl(pi, log_ref), 0)
     index, prob = (jnp.moveaxis(part, 0, -1) for part in _by_successor(mdp.P, r.shape))
 
-    def operator(theta: Array) -> Array:
+    def operator(theta: Float[ArrayLike, "S A m"]) -> Array:
+        theta = jnp.asarray(theta)
         m = theta.shape[-1]
 
         def pair(r: Array, index: Array, prob: Array) -> Array:
