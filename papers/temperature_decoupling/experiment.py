@@ -92,6 +92,7 @@ def _fixed(kind: str, config: Config) -> Outcome:
             {f"{part}/{k}": v for part, found in parts.items() for k, v in found.items()}
         )
     found = theorems.decide(theorems.examples(), (0, 1, 2, 3))
+    found |= theorems.bound_curves()
     return _arrays({**found, "grid": network.exact_measures(config.grid_tau)})
 
 
@@ -160,6 +161,8 @@ def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
     """Join the outcomes; of the random MDPs keep extremes, quantiles and a few whole columns."""
     import numpy as np
 
+    from papers.temperature_decoupling import theorems
+
     results: dict[str, np.ndarray] = {
         "opt_taus": np.asarray(config.opt_taus),
         "q_taus": np.asarray(config.q_taus),
@@ -169,6 +172,9 @@ def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
         "grid_tau": np.asarray(config.grid_tau),
         "sweeps": np.asarray(config.sweeps),
         "random/count": np.asarray(config.random_mdps),
+        "taus": np.asarray(theorems.TAUS),
+        "law_taus": np.asarray(theorems.LAW_TAUS),
+        "near_eps": np.asarray(theorems.ACCURACIES),
     }
     results |= {f"examples/{name}": value for name, value in outcomes["examples"].items()}
     results |= _summaries(outcomes["random"])
@@ -203,8 +209,8 @@ def _summaries(found: Outcome) -> dict[str, np.ndarray]:
 
     results: dict[str, np.ndarray] = {}
     for name, values in found.items():
-        results[f"random/max/{name}"] = values.max(0)
-        results[f"random/min/{name}"] = values.min(0)
+        results[f"random/max/{name}"] = np.asarray(values.max(0))
+        results[f"random/min/{name}"] = np.asarray(values.min(0))
         results[f"random/worst/{name}"] = np.asarray(values.argmax(0), np.int32)
     for name in BANDS:
         band = np.quantile(found[name], (0.05, 0.5, 0.95), axis=0)

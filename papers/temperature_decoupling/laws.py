@@ -1,4 +1,4 @@
-"""Return laws on the small MDPs: the paper's estimates, iterates that settle or do not, projections.
+"""Return laws on the small MDPs: the paper's estimates, iterates, projections.
 
 Everything is compared with the enumerated laws of `oracle.py`. Arrays are NumPy, float64 unless a
 function says otherwise.
@@ -65,9 +65,10 @@ def estimate(
     with jax.enable_x64(precision == "float64"):
         for choice in CHOICES:
             play = kind_of.type(sigma if choice == "standard" else np.sqrt(sigma))
+            cold, grid = kind_of.type(sigma), z.astype(kind_of)
             zeta, pi = method.estimate_reference_return_law(
-                mdp, log_ref, play, kind_of.type(sigma), sweeps, sweeps, z.astype(kind_of), kind, alpha
-            )  # fmt: skip
+                mdp, log_ref, play, cold, sweeps, sweeps, grid, kind, alpha
+            )
             etas.append(np.einsum("a,am->m", np.asarray(pi)[0], np.asarray(zeta)[0]))
             policies.append(np.asarray(pi)[:2, 0])
     eta = np.stack(etas).astype(np.float64)
@@ -128,7 +129,7 @@ def _halving() -> Numbers:
 
 # --- Projections ----------------------------------------------------------------------------------
 
-COMPARED = ("cramer", "mmd", "quantile")
+COMPARED: tuple[Any, ...] = ("cramer", "mmd", "quantile")
 
 
 def projection_errors(counts: Sequence[int], alpha: float) -> Numbers:
@@ -149,7 +150,10 @@ def projection_errors(counts: Sequence[int], alpha: float) -> Numbers:
     for m in counts:
         z = np.linspace(-0.137, 8.211, m)
         with jax.enable_x64():
-            ready = [method.soft_dist_operator(mdp, log_ref, pi, 0.0, z, k, alpha) for k in ("cramer", "mmd")]  # fmt: skip
+            ready = [
+                method.soft_dist_operator(mdp, log_ref, pi, 0.0, z, kind, alpha)
+                for kind in COMPARED[:2]
+            ]
             start = method.point_masses(np.zeros((6, 2)), z)
             laws = [np.asarray(_repeat(operator, start)) for operator in ready]
             quantile = method.soft_quantile_operator(mdp, log_ref, pi, 0.0)

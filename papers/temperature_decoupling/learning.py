@@ -60,7 +60,7 @@ def _advance(
 ) -> Learner:
     mdp, log_ref = example.mdp, method.log_policy(example.pi_ref)
     with jax.enable_x64():
-        # One sample path for all temperatures of a seed, so that they are compared on the same data.
+        # One sample path for all temperatures of a seed: they are compared on the same data.
         keys = jnp.repeat(state.key[:, None], len(taus), axis=1)
         tables = method.QLearning(jnp.asarray(state.q), jnp.asarray(state.visits), keys)
         new = _steps(tables, mdp, log_ref, taus, steps, power)

@@ -9,6 +9,7 @@ play deviates from the reference; acting at sigma itself turns the network's err
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Any, NamedTuple
 
 import jax
@@ -138,7 +139,7 @@ def _init(key: Key[Array, ""], width: int) -> PyTree:
     sizes = (2, width, width, 4)
     keys = jax.random.split(key, 3)
     layers = []
-    for k, (i, o) in zip(keys, zip(sizes[:-1], sizes[1:], strict=True), strict=True):
+    for k, (i, o) in zip(keys, itertools.pairwise(sizes), strict=True):
         weight = jax.random.normal(k, (i, o), jnp.float32) / np.float32(np.sqrt(i))
         layers.append((weight, jnp.zeros(o, jnp.float32)))
     return layers

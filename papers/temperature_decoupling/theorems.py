@@ -1,9 +1,9 @@
 """Each theorem, decided on one MDP after another: what it says is zero, or bounded, is measured.
 
 The compiled part (`_values`, `_laws`) is `method.py` over a batch of MDPs and all temperatures;
-what it is compared with comes from `oracle.py`. All MDPs have one shape, [STATES, ACTIONS], so that the
-small examples and the random ones share two compiled programs. Numbers that a theorem says are at
-most one are named `.../ratio`, those that should vanish `.../error`.
+what it is compared with comes from `oracle.py`. All MDPs have one shape, [STATES, ACTIONS], so that
+the small examples and the random ones share two compiled programs. Numbers that a theorem says are
+at most one are named `.../ratio`, those that should vanish `.../error`.
 """
 
 from __future__ import annotations
@@ -114,6 +114,24 @@ def decide(batch: Sequence[mdps.Planted], seeds: Sequence[int]) -> dict[str, Arr
     return {name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]}
 
 
+def bound_curves() -> dict[str, Array]:
+    """Theorem 3.6 as curves over d, and the pair of two-action values that attains tanh(d / 2)."""
+    d = 10 ** np.linspace(-2, 1, 31)
+    uniform = np.array([[0.5, 0.5]])
+    attained = [
+        oracle.tv(*(oracle.gibbs(np.array([[s * x, -s * x]]) / 2, uniform, 1.0) for s in (1, -1)))[
+            0
+        ]
+        for x in d
+    ]
+    return {
+        "curve/d": d,
+        "curve/paper": oracle.tv_bound(d),
+        "curve/sharp": oracle.sharp_tv_bound(d),
+        "curve/attained": np.array(attained),
+    }
+
+
 def _stacked(batch: Sequence[mdps.Planted], thin: bool) -> TabularMDP:
     def transitions(P: Array) -> Any:
         if not thin:
@@ -197,6 +215,14 @@ def _value_theorems(one: mdps.Planted, found: Mapping[str, Array], rng: Any) -> 
         "distance": np.abs(shift).max((1, 2)),
         # Lemma B.10
         "linear/ratio": np.abs(found["tilts"]).max((1, 2)) / cost,
+    }
+    standard, decoupled = found["standard"][-1], found["decoupled"][1, -1]
+    numbers |= {
+        # Figure 3.1 is about M1, states x0 to x2.
+        "two/standard": standard[0, 0],
+        "two/decoupled": decoupled[0, 0],
+        "two/elsewhere": oracle.tv(standard, decoupled)[1:3].max(),
+        "policies": np.stack([found["standard"], found["decoupled"][1]])[:, :, :3, 0],
     }
     numbers |= _total_variation(one, found)
     numbers |= _standard_limit(one, found, rng)
