@@ -1,4 +1,5 @@
-"""Finite groups: tables, irreps, Fourier transform, cosets and Cayley graphs. Exact, NumPy only.
+"""Finite groups: tables, irreps, Fourier transform, cosets and Cayley graphs (exact, NumPy only),
+and networks trained on their tables (JAX).
 
 Names load when they are first used, so that importing this package costs nothing.
 
@@ -7,6 +8,11 @@ Names load when they are first used, so that importing this package costs nothin
     fourier    group Fourier transform, energy per irrep, isotypic projections, convolution
     subgroups  subgroups, cosets, quotients, approximate cosets
     cayley     Cayley graphs, coset graphs, whether two graphs are the same
+    task       the table as a learning task: which products are shown, which are kept back
+    networks   MLPs and transformers on pairs of elements, all pairs at once
+    loss       cross-entropy over the whole table and its gradient, block by block
+    optimiser  Adam with L2 in the loss or decoupled decay, schedules
+    training   many networks at once, resumable
 
 What networks trained on a table have learned, from plain arrays:
 
@@ -58,6 +64,15 @@ _NAMES = {
     "pad": "MMD mmd2_unbiased mmd_permutation pad_points torus_distance",
     "topology": "Betti Recipe betti too_small",
     "growth": "Growth Line fit_growth",
+    "task": "CayleyTask permuted_labels stacked_labels train_masks",
+    "networks": (
+        "GridOut ModelSpec additive_parts attention_weights embedding_gradients forward_embeddings"
+        " forward_grid forward_pairs init parameter_count readout residual_logits"
+    ),
+    "optimiser": "Hyper TrainSpec adam_step schedule",
+    "training": (
+        "TrainResult TrainState evaluate init_train network_params train_chunk train_many train_one"
+    ),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
