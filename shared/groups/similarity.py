@@ -55,19 +55,19 @@ def linear_cka(x: Points, y: Points) -> float:
     Linear centred kernel alignment (Kornblith et al., 2019): 0 to 1, unchanged by rotating,
     scaling and shifting either set. `cka_gram` is the same number.
     """
-    first, second = _pair(x, y)
-    if first is None or second is None:
+    a, b = _pair(x, y)
+    if a is None or b is None:
         return float("nan")
-    cross = np.linalg.norm(second.T @ first) ** 2
-    return float(cross / (_gram_norm(first) * _gram_norm(second)))
+    cross = np.linalg.norm(b.T @ a) ** 2
+    return float(cross / (_gram_norm(a) * _gram_norm(b)))
 
 
 def cka_gram(x: Points, y: Points) -> float:
     """`linear_cka` by the points' Gram matrices: cheaper for few points in many dimensions."""
-    first, second = _pair(x, y)
-    if first is None or second is None:
+    a, b = _pair(x, y)
+    if a is None or b is None:
         return float("nan")
-    k, l = first @ first.T, second @ second.T  # noqa: E741 - the field's names
+    k, l = a @ a.T, b @ b.T  # noqa: E741 - the field's names
     return float((k * l).sum() / (np.linalg.norm(k) * np.linalg.norm(l)))
 
 
