@@ -27,7 +27,7 @@ Array = np.ndarray
 Points = Real[Array, "..."]
 Kind = Literal["disc", "torus", "circle", "annulus"]
 KINDS = ("disc", "torus", "circle", "annulus")
-BLOCK = 2**22  # distances held at once
+BLOCK = 2**18  # distances held at once; more would not fit into the cache
 
 
 def reference(n: int, frequency: int, kind: Kind) -> Float[Array, "pairs d"]:
