@@ -193,6 +193,7 @@ def run_in_workers(
 
     def start() -> _Worker:
         with explained(folder.log), open(folder.log, "ab") as log:
+            begin = log.tell()  # before the worker moves it: they share the file's position
             process = subprocess.Popen(
                 [sys.executable, "-m", "shared.experiment.worker", str(folder.root)],
                 stdin=subprocess.PIPE,
@@ -201,7 +202,7 @@ def run_in_workers(
                 env=environment,
                 pass_fds=tuple(keep_open),
             )
-            return _Worker(process, log_start=log.tell())
+            return _Worker(process, log_start=begin)
 
     pool = _Pool(folder, start, report, stop, list(blocks))
     try:
