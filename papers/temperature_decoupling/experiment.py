@@ -188,7 +188,7 @@ def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
             results |= {part + name: found[name] for name in ("policy", "mean", "w1")}
             results[part + "eta"] = _short(found["eta"])
             results |= {f"laws/{name}": _short(found[name]) for name in ("z", "limits")}
-            results[part + "apart"] = _between_precisions(outcomes, projection, found)
+            results[f"laws/{projection}/apart"] = _between_precisions(outcomes, projection, found)
     for name in ("m1", "m2"):
         found = outcomes[f"learning/mdp={name}"]
         results |= {f"learning/{name}/{k}": _short(v) for k, v in found.items()}

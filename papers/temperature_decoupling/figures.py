@@ -229,16 +229,17 @@ def iterates(results: Results) -> Figure:
     """C10, the paper's figure 4.1: iterates of T* never settle on M4, those of T*_tau do."""
     fig, axes = plotting.figure(1, 3, width=12, height=4.0)
     laws, steps = results["iterates/laws"], results["iterates/steps"]
+    images = []
     for ax, law, title in zip(axes[0, :2], laws, list(FLIP_LOOKS), strict=False):
         where = (-2, 10, -0.5, law.shape[0] - 0.5)
-        image = ax.imshow(np.sqrt(np.clip(law, 0, 1)), aspect="auto", origin="lower",
-                          extent=where, cmap="magma_r", vmin=0, vmax=1)  # fmt: skip
+        images.append(ax.imshow(np.sqrt(np.clip(law, 0, 1)), aspect="auto", origin="lower",
+                                extent=where, cmap="magma_r", vmin=0, vmax=1))  # fmt: skip
         ax.set_title(f"law at x0 along {title}")
         ax.set_xlabel("return")
         ax.set_ylabel("iteration")
         ax.set_xlim(-0.5, 4.5)
         ax.grid(visible=False)
-    bar = fig.colorbar(image, ax=axes[0, :2], shrink=0.9)
+    bar = fig.colorbar(images[-1], ax=axes[0, :2], shrink=0.9)
     bar.set_label("$\\sqrt{probability}$")
     for (label, look), row in zip(FLIP_LOOKS.items(), steps, strict=True):
         axes[0, 2].semilogy(np.arange(1, len(row) + 1), np.maximum(row, 1e-12), color=look.colour,
@@ -385,9 +386,9 @@ def reference(results: Results) -> Figure:
 def grid(results: Results) -> Figure:
     """A network's policies on the grid with two goals, beside the exact ones."""
     found, exact = results["grid/measures"], results["examples/grid"]
-    titles = ("episodes that end at the button", "effective number of paths",
+    titles = ("episodes that end at the button", "entropy of the path to a goal",
               "value over the optimal one", "TV to $\\pi^{ref,*}$ on the way")  # fmt: skip
-    units = ("share", "exp(entropy)", "ratio", "probability")
+    units = ("share", "nats", "ratio", "probability")
     fig, axes = plotting.figure(2, 2, height=6.0)
     for k, ax in enumerate(axes.ravel()):
         for i, (name, look) in enumerate(BOTH.items()):

@@ -14,8 +14,8 @@ All arrays are NumPy, float64; nothing here imports jax.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -23,8 +23,6 @@ from jaxtyping import Bool, Float
 from papers.temperature_decoupling.method import Successors, TabularMDP
 
 Array = np.ndarray
-Rows = Sequence[Sequence[tuple[float | int, dict[int, float | int]]]]
-"""The reward and {next state: probability} of each state and action."""
 
 
 class Example(NamedTuple):
@@ -34,8 +32,12 @@ class Example(NamedTuple):
     pi_ref: Float[Array, "*batch S A"]
 
 
-def _example(gamma: float, rows: Rows, pi_ref: Array | None = None) -> Example:
-    """An MDP written out; the reference is uniform unless given."""
+def _example(
+    gamma: float,
+    rows: Sequence[Sequence[tuple[Any, Mapping[int, Any]]]],
+    pi_ref: Array | None = None,
+) -> Example:
+    """From (reward, {next state: probability}) for each state and action; uniform reference."""
     S, A = len(rows), len(rows[0])
     P, r = np.zeros((S, A, S)), np.zeros((S, A))
     for x, actions in enumerate(rows):

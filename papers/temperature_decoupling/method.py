@@ -45,11 +45,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 Kind = Literal["cramer", "mmd"]
-Operator = Callable[[Float[Array, "S A m"]], Float[Array, "S A m"]]
+Operator = Callable[[Float[ArrayLike, "S A m"]], Float[Array, "S A m"]]
 Scalar = Shaped[ArrayLike, ""]
 
 # --- MDPs and their checks ------------------------------------------------------------------------
@@ -58,16 +59,16 @@ Scalar = Shaped[ArrayLike, ""]
 class Successors(NamedTuple):
     """A sparse P: the K states that may follow each pair, with probabilities (0 where unused)."""
 
-    index: Int[ArrayLike, "*batch S A K"]
+    state: Int[ArrayLike, "*batch S A K"]
     prob: Float[ArrayLike, "*batch S A K"]
 
 
 class TabularMDP(NamedTuple):
     """A finite MDP: P f[S, A, S] (or `Successors`), expected rewards r f[S, A], discount gamma."""
 
-    P: Float[ArrayLike, "*batch S A S"] | Successors
-    r: Float[ArrayLike, "*batch S A"]
-    gamma: Scalar
+    P: Any
+    r: Any
+    gamma: Any
 
     def astype(self, dtype: Any) -> TabularMDP:
         """The same MDP with all of its real numbers in another precision (NumPy arrays)."""
@@ -115,7 +116,7 @@ def _checked_successors(P: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, np.
     """Successors and probabilities [S, A, K], after all checks of P."""
     S, A = shape
     if isinstance(P, Successors):
-        index, prob = np.asarray(P.index), np.asarray(P.prob)
+        index, prob = np.asarray(P.state), np.asarray(P.prob)
         if index.shape != prob.shape or index.shape[:-1] != shape:
             raise ValueError(
                 f"Successors must have two arrays [S, A, K] = [{S}, {A}, K]; got {index.shape} and "
@@ -191,7 +192,7 @@ def _temperature(name: str, value: Any, least: str = "above 0") -> None:
 def _precision(*trees: Any) -> None:
     """Refuse float64 where jax would round it to float32 without a word."""
     leaves = jax.tree.leaves(trees)
-    if not jax.config.jax_enable_x64 and any(
+    if jnp.result_type(float) != jnp.float64 and any(
         getattr(leaf, "dtype", None) == np.float64 for leaf in leaves
     ):
         raise ValueError(
@@ -207,7 +208,7 @@ def expect(P: Any, v: Float[ArrayLike, " S"]) -> Float[Array, "S A"]:
     """sum_x' P(x'|x,a) v(x'), for a dense P or `Successors`."""
     v = jnp.asarray(v)
     if isinstance(P, Successors):
-        return jnp.sum(jnp.asarray(P.prob) * v[jnp.asarray(P.index)], axis=-1)
+        return jnp.sum(jnp.asarray(P.prob) * v[jnp.asarray(P.state)], axis=-1)
     return jnp.asarray(P) @ v
 
 
@@ -346,11 +347,10 @@ def ref_optimal_q(mdp: TabularMDP, log_ref: Float[ArrayLike, "S A"]) -> Float[Ar
 
 def _gaps(q: Array, log_ref: Array, atol: float | None) -> Array:
     """q(x,a) - max q(x,.) over the support: 0 for ties (up to atol), -inf off the support."""
-    if atol is None:
-        relative = 1e-9 if q.dtype == jnp.float64 else 1e-5
-        atol = relative * jnp.maximum(1, jnp.max(jnp.abs(q)))
+    relative = 1e-9 if q.dtype == jnp.float64 else 1e-5
+    slack = relative * jnp.maximum(1, jnp.max(jnp.abs(q))) if atol is None else atol
     gap = q - _best(q, log_ref)[:, None]
-    return jnp.where(log_ref > -jnp.inf, jnp.where(gap >= -atol, 0, gap), -jnp.inf)
+    return jnp.where(log_ref > -jnp.inf, jnp.where(gap >= -slack, 0, gap), -jnp.inf)
 
 
 def optimal_actions(
@@ -459,7 +459,7 @@ def decoupled_policy(
     """
     _temperature("tau", tau)
     sigma = jnp.square(jnp.asarray(tau)) if sigma is None else sigma
-    known = not isinstance(tau, jax.core.Tracer) and not isinstance(sigma, jax.core.Tracer)
+    known = not isinstance(tau, Tracer) and not isinstance(sigma, Tracer)
     if known and not (np.asarray(sigma) < np.asarray(tau)).all():
         raise ValueError(
             f"Decoupling needs sigma << tau (optimise at sigma, act at tau); got sigma = {sigma} "
@@ -580,7 +580,7 @@ def soft_dist_operator(
     _precision(mdp, log_ref, pi, z)
     _check_cover(mdp, z)
     pi, z, r = jnp.asarray(pi), jnp.asarray(z), jnp.asarray(mdp.r)
-    penalty = tau * jnp.where(tau > 0, kl(pi, log_ref), 0)
+    penalty = tau * jnp.where(jnp.asarray(tau) > 0, kl(pi, log_ref), 0)
     push = _PUSHES[kind](z, alpha)
     after = _by_successor(mdp.P, r.shape)
 
@@ -638,7 +638,7 @@ _PUSHES: dict[str, Callable[[Array, float], _Push]] = {"cramer": _cramer_push, "
 def _by_successor(P: Any, shape: tuple[int, ...]) -> tuple[Array, Array]:
     """Next states and probabilities, both [K, S, A]; a dense P has every state as successor."""
     if isinstance(P, Successors):
-        return jnp.moveaxis(jnp.asarray(P.index), -1, 0), jnp.moveaxis(jnp.asarray(P.prob), -1, 0)
+        return jnp.moveaxis(jnp.asarray(P.state), -1, 0), jnp.moveaxis(jnp.asarray(P.prob), -1, 0)
     prob = jnp.moveaxis(jnp.asarray(P), -1, 0)
     states = jnp.arange(shape[0], dtype=jnp.int32)
     return jnp.broadcast_to(states[:, None, None], prob.shape), prob
@@ -646,7 +646,7 @@ def _by_successor(P: Any, shape: tuple[int, ...]) -> tuple[Array, Array]:
 
 def _check_cover(mdp: TabularMDP, z: Any) -> None:
     """Warn where the grid is too short for the returns (nothing is known while jax traces)."""
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((mdp, z))):
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((mdp, z))):
         return
     r, z = np.asarray(mdp.r), np.asarray(z)
     low, high = (float(bound) / (1 - float(mdp.gamma)) for bound in (r.min(), r.max()))
@@ -671,6 +671,7 @@ def soft_dist_optimality(
     _temperature("tau", tau)
 
     def operator(zeta: Float[ArrayLike, "S A m"]) -> Array:
+        zeta = jnp.asarray(zeta)
         pi = gibbs(means(zeta, z), log_ref, tau)
         return soft_dist_operator(mdp, log_ref, pi, tau, z, kind, alpha)(zeta)
 
@@ -687,6 +688,7 @@ def greedy_dist_optimality(
     """T*: evaluates the greedy policy of Q zeta, the first of tied actions. Need not converge."""
 
     def operator(zeta: Float[ArrayLike, "S A m"]) -> Array:
+        zeta = jnp.asarray(zeta)
         q = jnp.where(jnp.asarray(log_ref) > -jnp.inf, means(zeta, z), -jnp.inf)
         pi = jax.nn.one_hot(jnp.argmax(q, axis=-1), q.shape[-1], dtype=q.dtype)
         return soft_dist_operator(mdp, log_ref, pi, 0.0, z, kind, alpha)(zeta)
@@ -701,7 +703,7 @@ def soft_quantile_operator(
     _temperature("tau", tau, "at least 0")
     _precision(mdp, log_ref, pi)
     pi, r = jnp.asarray(pi), jnp.asarray(mdp.r)
-    penalty = tau * jnp.where(tau > 0, kl(pi, log_ref), 0)
+    penalty = tau * jnp.where(jnp.asarray(tau) > 0, kl(pi, log_ref), 0)
     index, prob = (jnp.moveaxis(part, 0, -1) for part in _by_successor(mdp.P, r.shape))
 
     def operator(theta: Float[ArrayLike, "S A m"]) -> Array:

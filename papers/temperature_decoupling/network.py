@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from papers.temperature_decoupling import mdps, method, oracle
 from papers.temperature_decoupling.config import Config
@@ -34,9 +34,7 @@ class Fit(NamedTuple):
     """Training of two networks, at tau and at sigma; every leaf has the two first."""
 
     params: PyTree
-    target: PyTree
     adam: PyTree
-    steps: Int[Array, "*batch"]
 
 
 def learn(config: Config, task: Task, run: Run) -> Outcome:
@@ -103,8 +101,8 @@ def measure(pi: Table) -> list[float]:
     """What a policy does from the start, exactly.
 
     Returns:
-        button: the share of episodes that end at the button. paths: the effective number of paths
-        to a goal, the exponential of their entropy. value: its value over the optimal one.
+        button: the share of episodes that end at the button. paths: the entropy of the path
+        to a goal, in nats. value: its value over the optimal one.
         distance: mean total variation to pi^{ref,*} over the cells that pi^{ref,*} passes.
     """
     mdp, start = mdps.two_goals().mdp, mdps.GRID_START
@@ -123,7 +121,7 @@ def measure(pi: Table) -> list[float]:
     passed = np.einsum("xa,xay->xy", wanted, P)[np.ix_(inner, inner)]
     visits = np.linalg.solve((np.eye(len(inner)) - passed).T, np.eye(len(inner))[place])
     distance = (visits * oracle.tv(pi, wanted)[inner]).sum() / visits.sum()
-    return [float(button), float(np.exp(min(entropy, 700))), float(value), float(distance)]
+    return [float(button), float(entropy), float(value), float(distance)]
 
 
 # --- The network ----------------------------------------------------------------------------------
@@ -131,8 +129,7 @@ def measure(pi: Table) -> list[float]:
 
 def _start(config: Config, key: Key[Array, ""]) -> Fit:
     params = jax.vmap(lambda k: _init(k, config.grid_width))(jax.random.split(key, 2))
-    adam = jax.vmap(_adam(config).init)(params)
-    return Fit(params, params, adam, jnp.zeros(2, jnp.int32))
+    return Fit(params, jax.vmap(_adam(config).init)(params))
 
 
 def _init(key: Key[Array, ""], width: int) -> PyTree:
@@ -163,7 +160,7 @@ def _adam(config: Config) -> optax.GradientTransformation:
 
 
 def _fit(config: Config, copies: int, state: Fit) -> tuple[Fit, Float[Array, "2 S 4"]]:
-    """Fitted soft Bellman backups of one seed: copy, then regress on r + gamma P V_tau q_target."""
+    """Fitted soft Bellman backups of one seed: each regresses on r + gamma P V_tau q, q held."""
     mdp = mdps.two_goals().mdp.astype(np.float32)
     log_ref = np.log(mdps.two_goals().pi_ref).astype(np.float32)
     taus = jnp.asarray([config.grid_tau, config.grid_tau**2], jnp.float32)
@@ -182,7 +179,7 @@ def _fit(config: Config, copies: int, state: Fit) -> tuple[Fit, Float[Array, "2 
         params, adam = jax.lax.fori_loop(
             0, config.grid_steps, lambda _, carry: update(carry, goal), (one.params, one.adam)
         )
-        return Fit(params, one.params, adam, one.steps + 1)
+        return Fit(params, adam)
 
     def body(_: Any, both: Fit) -> Fit:
         return jax.vmap(backup)(both, taus)

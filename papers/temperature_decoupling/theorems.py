@@ -137,9 +137,9 @@ def _stacked(batch: Sequence[mdps.Planted], thin: bool) -> TabularMDP:
         if not thin:
             return P
         found = method.sparse(P)
-        lack = SUCCESSORS - found.index.shape[-1]
+        lack = SUCCESSORS - found.state.shape[-1]
         widen = [(0, 0), (0, 0), (0, lack)]
-        return Successors(np.pad(found.index, widen), np.pad(found.prob, widen))
+        return Successors(np.pad(found.state, widen), np.pad(found.prob, widen))
 
     parts = [one.mdp._replace(P=transitions(one.mdp.P)) for one in batch]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
@@ -352,8 +352,11 @@ def _atom_theorems(one: mdps.Planted, rng: Any) -> Numbers:
     for order in (1.0, 2.0):
         before = oracle.sup_wasserstein(first, second, order)
         for tau in (0.0, ITERATE_TAU):
-            after = [oracle.apply(mdp, pi_ref, pi, tau, law) for law in (first, second)]
-            ratio.append(oracle.sup_wasserstein(*after, order) / before / mdp.gamma)
+            one_after, two_after = (
+                oracle.apply(mdp, pi_ref, pi, tau, law) for law in (first, second)
+            )
+            after = oracle.sup_wasserstein(one_after, two_after, order)
+            ratio.append(after / before / mdp.gamma)
     tau = ITERATE_TAU
     soft = oracle.gibbs(first.means, pi_ref, tau)
     image = oracle.apply(mdp, pi_ref, soft, tau, first)
@@ -415,8 +418,9 @@ def _iterates(mdp: TabularMDP, log_ref: Any, z: Any, start: Any) -> dict[str, An
 
     last, path = jax.lax.scan(step, start, length=ITERATES + 1)
     limit = method.iterate(operator, last, LAW_SWEEPS)
-    w1 = method.wasserstein(path, limit[None], z).max((1, 2))
-    w2 = method.wasserstein(path, limit[None], z, 2.0).max((1, 2))
+    fixed = jnp.broadcast_to(limit, path.shape)
+    w1 = method.wasserstein(path, fixed, z).max((1, 2))
+    w2 = method.wasserstein(path, fixed, z, 2.0).max((1, 2))
     return {"w1": w1, "w2": w2, "path_means": method.means(path, z), "limit": limit}
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 
@@ -250,11 +249,11 @@ def test_measures_by_hand() -> None:
     pi[:, 0] = 1
     pi[: mdps.GRID] = [0, 0, 1, 0]
     button, paths, value, distance = network.measure(pi)
-    assert (button, paths) == (0, 1) and value == pytest.approx(1)
+    assert (button, paths) == (0, 0) and value == pytest.approx(1)
     assert 0.3 < distance < 0.7
     button, paths, value, distance = network.measure(network._filtered())
     assert button == pytest.approx(0.5) and value == pytest.approx(1) and distance == 0
-    assert 15 < paths <= 30
+    assert math.log(15) < paths <= math.log(30)
 
 
 def test_exact_players() -> None:
@@ -264,7 +263,9 @@ def test_exact_players() -> None:
 
 
 def test_network_learns_soft_values() -> None:
-    config = replace(PRESETS["smoke"], grid_width=32, grid_copies=60, grid_steps=50)
+    config = replace(
+        PRESETS["smoke"], grid_width=32, grid_copies=60, grid_steps=100, grid_learning_rate=5e-3
+    )
 
     def loop(state: Any, step: Any, chunks: int, **_: Any) -> Any:
         rows = []
@@ -310,4 +311,3 @@ def test_ten_thousand_states_in_two_gigabytes() -> None:
     done = subprocess.run([sys.executable, "-c", _LARGE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert float(done.stdout.split()[-1]) < 2048
-    assert not jax.config.jax_enable_x64

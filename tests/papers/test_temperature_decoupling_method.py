@@ -205,7 +205,7 @@ def test_split_equals_plain_iteration_over_many_mdps_and_temperatures_at_once():
 def test_sparse_and_dense_transitions_agree():
     mdp, log_ref = both(M2)
     thin = mdp._replace(P=sparse(mdp.P))
-    assert thin.P.index.shape == (6, 2, 2)
+    assert thin.P.state.shape == (6, 2, 2)
     close(soft_vi(thin, log_ref, 0.1, 100), soft_vi(mdp, log_ref, 0.1, 100), 1e-14)
     close(ref_optimal_q(thin, log_ref), ref_optimal_q(mdp, log_ref), 1e-14)
     close(thin.validate().r, mdp.r)
@@ -410,7 +410,7 @@ def change(array, place, value):
         (lambda m: m._replace(P=m.P[:2]), "P must have shape [S, A, S] = [3, 2, 3] like r; got"),
         (lambda m: m._replace(P=change(m.P, (2, 1, 0), 0.1)), "The row P[2, 1] does not sum to 1."),
         (lambda m: m._replace(P=change(m.P, (0, 1, 0), -1)), "P[0, 1, 0] is negative"),
-        (lambda m: m._replace(P=sparse(m.P)._replace(index=np.full((3, 2, 1), 3, np.int32))),
+        (lambda m: m._replace(P=sparse(m.P)._replace(state=np.full((3, 2, 1), 3, np.int32))),
          "index[0, 0, 0] is not a state 0 ... 2."),
         (lambda m: m._replace(P=sparse(m.P)._replace(prob=np.ones((3, 1, 1)))),
          "Successors must have two arrays"),
