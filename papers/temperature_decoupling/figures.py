@@ -231,16 +231,17 @@ def iterates(results: Results) -> Figure:
     laws, steps = results["iterates/laws"], results["iterates/steps"]
     images = []
     for ax, law, title in zip(axes[0, :2], laws, list(FLIP_LOOKS), strict=False):
-        where = (-2, 10, -0.5, law.shape[0] - 0.5)
+        half = 6 / (law.shape[1] - 1)  # of the spacing: pixels are centred on atoms
+        where = (-2 - half, 10 + half, -0.5, law.shape[0] - 0.5)
         images.append(ax.imshow(np.sqrt(np.clip(law, 0, 1)), aspect="auto", origin="lower",
                                 extent=where, cmap="magma_r", vmin=0, vmax=1))  # fmt: skip
         ax.set_title(f"law at x0 along {title}")
         ax.set_xlabel("return")
         ax.set_ylabel("iteration")
-        ax.set_xlim(-0.5, 4.5)
+        ax.set_xlim(-0.5, 3)
         ax.grid(visible=False)
     bar = fig.colorbar(images[-1], ax=axes[0, :2], shrink=0.9)
-    bar.set_label("$\\sqrt{probability}$")
+    bar.set_label("square root of the probability")
     for (label, look), row in zip(FLIP_LOOKS.items(), steps, strict=True):
         axes[0, 2].semilogy(np.arange(1, len(row) + 1), np.maximum(row, 1e-12), color=look.colour,
                             label=label)  # fmt: skip
