@@ -159,15 +159,14 @@ def kl_bandit_margin(
     level = (1 - L) * R.max() + L * R.min()
     logs = np.log(pi_ref) + R / lam
     with np.errstate(divide="ignore"):
-        log_g = logs - logs.max() + np.log(np.abs(R - level))
-    g = np.exp(log_g)
+        log_g = logs - logs.max() + np.log(np.abs(R - level))  # logs: g may be smaller than floats
     good, bad = np.flatnonzero(R - level > 0), np.flatnonzero(R - level < 0)
     best, reward_hat = np.inf, R
     for b in bad:
-        rest = g[bad].sum() - g[b]
-        for z in _candidates(g, D, good, int(b), rest):
-            raised = 0.0 if z <= g[b] else lam * float(np.log(z) - log_g[b])
-            lowered = _fill(g[good], D[good], rest + z, lam)
+        rest = float(logsumexp(log_g[bad[bad != b]])) if len(bad) > 1 else -np.inf
+        for log_z in _candidates(log_g, D, good, int(b), rest):
+            raised = lam * (log_z - log_g[b])
+            lowered = lam * _fill(log_g[good], D[good], float(np.logaddexp(rest, log_z)))
             cost = D[b] * raised + D[good] @ lowered
             if cost < best:
                 best, reward_hat = float(cost), R.copy()
@@ -176,31 +175,37 @@ def kl_bandit_margin(
     return best, reward_hat
 
 
-def _candidates(g: Array, D: Array, good: Array, b: int, rest: float) -> list[float]:
-    """Weights z = g_b exp(u / lam) of the raised answer among which the best one is."""
-    least, most = g[b], max(g[b], g[good].sum() - rest)
-    order = good[np.argsort(-g[good] / np.maximum(D[good], 1e-300))]
-    found = [least, most]
-    for k in range(1, len(order) + 1):
-        active, idle = order[:k], order[k:]
-        slope = D[active].sum() - D[b]
-        if slope != 0:
-            found.append(D[b] * (rest - g[idle].sum()) / slope)
-        corner = g[order[k - 1]] / max(D[order[k - 1]], 1e-300)
-        found.append(np.minimum(g[good], corner * D[good]).sum() - rest)
-    return [float(z) for z in found if least <= z <= most]
+def _candidates(log_g: Array, D: Array, good: Array, b: int, rest: float) -> list[float]:
+    """Log weights z = g_b exp(u / lam) of the raised answer among which the best one is."""
+    g, others = np.exp(log_g), float(np.exp(rest))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        order = good[np.argsort(-(log_g[good] - np.log(D[good])), kind="stable")]
+        # All weight of the good answers; no more is needed, and never less than there is.
+        found = [float(log_g[b]), float(np.log(g[good].sum() - others))]
+        for k in range(1, len(order) + 1):
+            active, idle = order[:k], order[k:]
+            share = D[b] / (D[active].sum() - D[b])
+            if len(idle):
+                found.append(float(np.log(share * (others - g[idle].sum()))))
+            else:
+                found.append(float(np.log(share)) + rest)
+            corner = g[order[k - 1]] / D[order[k - 1]]
+            found.append(float(np.log(np.minimum(g[good], corner * D[good]).sum() - others)))
+    least, most = found[0], max(found[:2])
+    return [z for z in found if least <= z <= most]
 
 
-def _fill(g: Array, D: Array, total: float, lam: float) -> Array:
-    """v >= 0 of least <D, v> with sum g exp(-v / lam) <= total."""
-    if g.sum() <= total:
-        return np.zeros_like(g)
-    ratio = np.divide(g, D, out=np.full_like(g, np.inf), where=D > 0)
-    order = np.argsort(ratio)  # idle ones, with small g / D, first
-    idle = np.concatenate([[0.0], np.cumsum(g[order])[:-1]])
-    weight = D[order][::-1].cumsum()[::-1]
-    theta = np.divide(total - idle, weight, out=np.full_like(g, np.inf), where=weight > 0)
-    # The active set from i on is right when theta lies between the ratios of i - 1 and of i.
-    i = int(np.argmax(theta <= ratio[order]))
-    kept = np.minimum(g, theta[i] * D)
-    return lam * np.log(np.divide(g, kept, out=np.full_like(g, 1e300), where=kept > 0))
+def _fill(log_g: Array, D: Array, total: float) -> Array:
+    """v >= 0 of least <D, v> with sum g exp(-v) <= exp(total): g exp(-v) = min(g, theta D)."""
+    if logsumexp(log_g) <= total:
+        return np.zeros_like(log_g)
+    with np.errstate(divide="ignore", over="ignore"):
+        log_D = np.log(D)
+        order = np.argsort(log_g - log_D, kind="stable")  # those that stay, with small g / D, first
+        stay = np.concatenate([[0.0], np.exp(log_g[order] - total).cumsum()[:-1]])
+        weight = D[order][::-1].cumsum()[::-1]
+        log_theta = total + np.log(np.maximum(1 - stay, 0)) - np.log(weight)
+        # From i on they are lowered: right for the first i whose theta does not exceed its g / D.
+        i = int(np.argmax(log_theta <= (log_g - log_D)[order]))
+        kept = np.minimum(log_g, log_theta[i] + log_D)
+    return log_g - np.maximum(kept, -1e6)  # an answer without data is lowered for nothing, and far
