@@ -49,7 +49,7 @@ def stacked(rows: Sequence[dict[str, float]]) -> Numbers:
 def shortfall(mdp: TabularMDP, reward_hat: Array, pi: Array) -> float:
     """How far pi is from optimal for reward_hat, in units of its possible return; 0 if optimal."""
     best = mdp.mu0 @ method.optimal_policy(mdp, reward_hat)[1]
-    scale = np.abs(reward_hat).max() / (1 - mdp.gamma)
+    scale = max(np.abs(reward_hat).max(), mdp.range_R) / (1 - mdp.gamma)
     return float(best - np.sum(method.occupancy(mdp, pi) * reward_hat)) / float(scale)
 
 

@@ -123,11 +123,11 @@ def arms(results: Results) -> Figure:
     ax.set_title("Bandits")
     ax.legend(fontsize=9)
     ax = axes[0, 1]
-    for value, row, look in zip(results["random/design/values"],
-                                results["random/design/bound_share"],
-                                plotting.looks("a", "b", "c", "d").values(), strict=False):  # fmt: skip
+    levels, shares = results["random/design/values"], results["random/design/bound_share"]
+    shades = plotting.looks(*(f"L = {level:g}" for level in levels))
+    for (label, look), row in zip(shades.items(), shares, strict=True):
         ax.plot(row, results["quantiles"], color=look.colour, marker=look.marker, markersize=4,
-                label=f"L = {value:g}")  # fmt: skip
+                label=label)  # fmt: skip
     ax.axvline(1, color=plotting.NEUTRAL, linestyle="--", linewidth=1.2)
     ax.set_xlim(0, 1.05)
     ax.set_xlabel("n × (best threshold), n disjoint bad policies")
@@ -143,8 +143,9 @@ def _simplex(ax: Axes, names: tuple[str, str, str]) -> None:
     for corner, name, (dx, dy) in zip(
         CORNERS, names, ((0, 0.03), (0.02, -0.05), (-0.02, -0.05)), strict=True
     ):
-        ax.annotate(name, corner + np.array([dx, dy]), ha="center",
-                    va="bottom" if dy > 0 else "top", fontsize=9, annotation_clip=False)  # fmt: skip
+        side = "bottom" if dy > 0 else "top"
+        ax.annotate(name, corner + np.array([dx, dy]), ha="center", va=side, fontsize=9,
+                    annotation_clip=False)  # fmt: skip
     ax.set_aspect("equal")
     ax.set_xlim(-0.16, 1.16)
     ax.set_ylim(-0.16, 1.0)
@@ -219,8 +220,8 @@ def rlhf(results: Results) -> Figure:
         look = BOUND_LOOKS[label]
         ax.loglog(lams, results[part + name], color=look.colour, label=key,
                   linestyle="-" if name == "truth" else "--")  # fmt: skip
-    ax.fill_between(lams, results[part + "theorem"], 1e-8, color=BOUND_LOOKS["paper's bound"].colour,
-                    alpha=0.15, linewidth=0)  # fmt: skip
+    colour = BOUND_LOOKS["paper's bound"].colour
+    ax.fill_between(lams, results[part + "theorem"], 1e-8, color=colour, alpha=0.15, linewidth=0)
     ax.set_ylim(1e-7, 1)
     ax.set_xlabel("weight λ of the KL penalty (units of reward)")
     ax.set_ylabel("π$_{ref}$ of the bad answer, unsafe below")
@@ -255,8 +256,10 @@ def errors(results: Results) -> Figure:
     ax.set_ylabel("random bandits")
     ax.set_title("10,000 bandits")
     horizons = list(results["random/errors/values"])
-    panels = (("return_share", "return error / (c reward error)", "Returns of trajectories"),
-              ("choice_share", "choice error / (2 return error)", "Choices between them"))  # fmt: skip
+    panels = (
+        ("return_share", "return error / (c reward error)", "Returns of trajectories"),
+        ("choice_share", "choice error / (2 return error)", "Choices between two"),
+    )
     for ax, (name, ylabel, title) in zip(axes[0, 1:], panels, strict=True):
         for (label, look), kind in zip(ERROR_LOOKS.items(), ("random", "mismatch"), strict=True):
             plotting.band(ax, horizons, _spread(results, f"errors/{kind}_{name}"), label, look)

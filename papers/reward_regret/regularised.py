@@ -204,7 +204,7 @@ def _fill(log_g: Array, D: Array, total: float) -> Array:
         order = np.argsort(log_g - log_D, kind="stable")  # those that stay, with small g / D, first
         stay = np.concatenate([[0.0], np.exp(log_g[order] - total).cumsum()[:-1]])
         weight = D[order][::-1].cumsum()[::-1]
-        log_theta = total + np.log(np.maximum(1 - stay, 0)) - np.log(weight)
+        log_theta = total + np.log(np.maximum(1 - stay, 0)) - np.log(np.maximum(weight, 1e-300))
         # From i on they are lowered: right for the first i whose theta does not exceed its g / D.
         i = int(np.argmax(log_theta <= (log_g - log_D)[order]))
         kept = np.minimum(log_g, log_theta[i] + log_D)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from papers.reward_regret.batched import table_margins
 from papers.reward_regret.method import (
@@ -39,8 +39,8 @@ def count_bounds(counts: Int[Array, "S A"], delta: float) -> tuple[Table, Table]
     if not 0 < delta < 1:
         raise ValueError(f"delta must lie strictly between 0 and 1; got {delta}.")
     tail = delta / (2 * counts.size)
-    low = np.where(counts > 0, beta.ppf(tail, np.maximum(counts, 1), n - counts + 1), 0.0)
-    high = np.where(counts < n, beta.ppf(1 - tail, counts + 1, np.maximum(n - counts, 1)), 1.0)
+    low = np.where(counts > 0, betaincinv(np.maximum(counts, 1), n - counts + 1, tail), 0.0)
+    high = np.where(counts < n, betaincinv(counts + 1, np.maximum(n - counts, 1), 1 - tail), 1.0)
     return low, high
 
 
