@@ -247,7 +247,7 @@ def choice_shares() -> Numbers:
     ]
     edges = np.linspace(0, 1, 41)
     counts, _ = np.histogram(shares, edges)
-    return {"most": np.max(shares), "edges": edges, "counts": counts}
+    return {"most": np.asarray(max(shares)), "edges": edges, "counts": counts}
 
 
 def expert_mixtures() -> Numbers:

@@ -205,7 +205,7 @@ def validate(mdp: TabularMDP, *, allow_unreachable: bool = False, allow_ties: bo
     Raises:
         ValueError: a state that no policy reaches, or one with two optimal actions, by index.
     """
-    reached = _reach(mdp, (mdp.P > 0).any(axis=1)[None])[0]
+    reached = _reach(mdp, np.any(mdp.P > 0, axis=1)[None])[0]
     if not allow_unreachable and not reached.all():
         state = int(np.argmin(reached))
         raise ValueError(f"State {state} cannot be reached; drop it or set allow_unreachable.")
@@ -733,28 +733,31 @@ def _mixed_integer(
     none, R = np.zeros((cells, states)), mdp.R.ravel()
     balance, choose = np.zeros((states, states)), np.kron(np.eye(states), np.ones(actions))
     empty = np.zeros((states, cells))
+    # scipy types bounds of constraints as numbers, and takes arrays.
+    Rows: Any = LinearConstraint
     constraints = [  # columns: x, V, t, eta
-        LinearConstraint(np.hstack([zero, E.T, eye, zero]), R, np.inf),
-        LinearConstraint(np.hstack([-C, -E.T, eye, zero]), -R - np.diag(C), np.inf),
-        LinearConstraint(np.hstack([horizon * eye, none, zero, -eye]), 0, np.inf),
-        LinearConstraint(np.hstack([choose, balance, empty, empty]), 1, 1),
-        LinearConstraint(np.hstack([empty, balance, empty, E]), mdp.mu0, mdp.mu0),
+        Rows(np.hstack([zero, E.T, eye, zero]), R, np.inf),
+        Rows(np.hstack([-C, -E.T, eye, zero]), -R - np.diag(C), np.inf),
+        Rows(np.hstack([horizon * eye, none, zero, -eye]), 0, np.inf),
+        Rows(np.hstack([choose, balance, empty, empty]), 1, 1),
+        Rows(np.hstack([empty, balance, empty, E]), mdp.mu0, mdp.mu0),
     ]
     pay = np.concatenate([np.zeros(cells + states), D.ravel(), np.zeros(cells)])
     gain = np.concatenate([np.zeros(2 * cells + states), R])
     if L is None:
-        cost, limit = gain, LinearConstraint(pay[None], -np.inf, budget)
+        cost, limit = gain, Rows(pay[None], -np.inf, budget)
     else:
         top = highest - (L - REGRET_TOLERANCE) * (highest - lowest)
-        cost, limit = pay, LinearConstraint(gain[None], -np.inf, top)
+        cost, limit = pay, Rows(gain[None], -np.inf, top)
     low = np.concatenate([np.zeros(cells), V_low, np.zeros(2 * cells)])
     high = np.concatenate([np.ones(cells), V_high, np.full(2 * cells, np.inf)])
     whole = np.concatenate([np.ones(cells), np.zeros(states + 2 * cells)])
+    box: Any = Bounds
     found: Any = milp(
         cost,
         constraints=[*constraints, limit],
         integrality=whole,
-        bounds=Bounds(low, high),
+        bounds=box(low, high),
         options={"mip_rel_gap": 1e-9, "node_limit": MAX_NODES_MILP},
     )
     if found.status != 0:

@@ -163,7 +163,7 @@ def kl_bandit_margin(
     good, bad = np.flatnonzero(R - level > 0), np.flatnonzero(R - level < 0)
     best, reward_hat = np.inf, R
     for b in bad:
-        rest = float(logsumexp(log_g[bad[bad != b]])) if len(bad) > 1 else -np.inf
+        rest = _log_sum(log_g[bad[bad != b]]) if len(bad) > 1 else -np.inf
         for log_z in _candidates(log_g, D, good, int(b), rest):
             raised = lam * (log_z - log_g[b])
             lowered = lam * _fill(log_g[good], D[good], float(np.logaddexp(rest, log_z)))
@@ -173,6 +173,10 @@ def kl_bandit_margin(
                 reward_hat[b] += raised
                 reward_hat[good] -= lowered
     return best, reward_hat
+
+
+def _log_sum(values: Array) -> float:
+    return float(np.asarray(logsumexp(values)))
 
 
 def _candidates(log_g: Array, D: Array, good: Array, b: int, rest: float) -> list[float]:
@@ -197,7 +201,7 @@ def _candidates(log_g: Array, D: Array, good: Array, b: int, rest: float) -> lis
 
 def _fill(log_g: Array, D: Array, total: float) -> Array:
     """v >= 0 of least <D, v> with sum g exp(-v) <= exp(total): g exp(-v) = min(g, theta D)."""
-    if logsumexp(log_g) <= total:
+    if _log_sum(log_g) <= total:
         return np.zeros_like(log_g)
     with np.errstate(divide="ignore", over="ignore"):
         log_D = np.log(D)
