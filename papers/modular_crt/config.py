@@ -35,13 +35,13 @@ class Config:
     modulus: int = 59
     """n of the main study (paper: 59)."""
     architectures: tuple[str, ...] = ("mlp", "pizza", "clock", "add", "one-hot")
-    """Main study: mlp (embeddings, concatenated), pizza, clock, add, one-hot (paper: the first 3)."""
+    """Of the main study; mlp has embeddings, concatenated (paper: the first three)."""
     width: int = 256
     """Hidden neurons m of networks with one hidden layer (paper: 1024, or 8 n)."""
     embed: int = 64
     """Dimension of embeddings (paper: 128)."""
     steps: int = 1500
-    """Updates of networks with one hidden layer; every count is taken after the last (paper: unknown)."""
+    """Updates of networks with one hidden layer; counts are taken after the last (paper: unknown)."""
     learning_rate: float = 5e-3
     """Adam's step size, which falls to 0 along a cosine (paper: 7.5e-4, or a table by n)."""
     l2: float = 1e-4
@@ -69,7 +69,7 @@ class Config:
     depths: tuple[int, ...] = (1, 2, 3)
     """Hidden layers in the study of depth (paper: 1 ... 4)."""
     deep_width: int = 192
-    """Neurons per layer of networks with several hidden layers, and in the study of depth (paper: 1024)."""
+    """Neurons a layer of deeper networks, and in the study of depth (paper: 1024)."""
     deep_steps: int = 1500
     """Updates of those networks."""
     deep_learning_rate: float = 3e-3

@@ -1,4 +1,4 @@
-"""Modular addition by approximate cosets: simple neurons, the margin theorem, fits, hand-built nets.
+"""Modular addition by approximate cosets: simple neurons, margins, fits, hand-built networks.
 
 McCracken, Moisescu-Pareja, Letourneau, Precup, Love: Uncovering a Universal Abstract Algorithm for
 Modular Addition in Neural Networks, NeurIPS 2025, arXiv 2505.18266.
@@ -70,7 +70,7 @@ def step_size(f: int, n: int) -> int:
     return pow(f // g, -1, period)
 
 
-def remap(values: Shaped[Array, "..."], f: int, n: int, axis: int = 0) -> Shaped[Array, "..."]:
+def remap(values: Shaped[Array, ...], f: int, n: int, axis: int = 0) -> Shaped[Array, ...]:
     """Read every d-th value: r(y) = values(d y), y in Z_{n'} (Definition 4.2).
 
     A sinusoid of frequency f becomes one of frequency 1 on Z_{n'}, whatever its phase.
@@ -132,7 +132,8 @@ def is_approximate_coset(S: Iterable[int], f: int, n: int) -> bool:
 
 
 def cayley_distance(x: int, y: int, f: int, n: int) -> int:
-    """Steps of +-d from the coset of x to that of y on the Cayley graph: 0 within a coset of n'Z."""
+    """Steps of +-d from the coset of x to that of y on the Cayley graph: 0 within a coset of "
+    "n'Z."""
     g, period = _split(f, n)
     ahead = f // g * (x - y) % period
     return min(ahead, period - ahead)
@@ -202,9 +203,7 @@ def random_gaps(n: int, m: int, draws: int, rng: np.random.Generator) -> Float[A
     return m - h.max(axis=1)
 
 
-def gap_probability(
-    n: int, m: int, delta: float, draws: int, rng: np.random.Generator
-) -> float:
+def gap_probability(n: int, m: int, delta: float, draws: int, rng: np.random.Generator) -> float:
     """Monte-Carlo estimate of P(gap > delta m) over `random_gaps`, which Theorem 4.7 bounds."""
     return float(np.mean(random_gaps(n, m, draws, rng) > delta * m))
 
@@ -304,9 +303,7 @@ def fit_simple(
     rows = np.array(chosen)
     coef, pred = _project(pre, order, np.repeat(rows[:, None], pre.shape[2], axis=1))
     best = explained[rows - 1]
-    return Fit(
-        rows[best.argmax(axis=0)], chosen, coef, _r2(best.sum(axis=0), energy.total), pred
-    )
+    return Fit(rows[best.argmax(axis=0)], chosen, coef, _r2(best.sum(axis=0), energy.total), pred)
 
 
 def _r2(explained: Float[Array, " m"], total: Float[Array, " m"]) -> Float[Array, " m"]:
@@ -343,7 +340,7 @@ def _project(
 def is_fine_tuning(
     power: Float[Array, "n n m"], share: float = 0.05, lines: int = 3, harmonics: int = 4
 ) -> Bool[Array, " m"]:
-    """Which neurons mix harmonics of one base frequency (the paper's "fine-tuning" neurons, App. G).
+    """Which neurons mix harmonics of one base frequency ("fine-tuning" neurons, appendix G).
 
     A neuron is one if at least `lines` frequencies hold more than `share` of its energy each (in
     first-order waves), and all of them are, up to sign, h f_0 mod n with h = 1 ... `harmonics` for
@@ -390,7 +387,8 @@ def substitute(
 
 
 def score(logits: Float[Array, "n n n"]) -> tuple[float, float]:
-    """Accuracy and mean cross-entropy of a + b mod n over all pairs; a tie with another is wrong."""
+    """Accuracy and mean cross-entropy of a + b mod n over all pairs; a tie with another is "
+    "wrong."""
     margin, loss = margins(logits), _losses(logits)
     return float((margin > 0).mean()), float(loss.mean())
 
@@ -504,8 +502,8 @@ def acrt_network(
 def sinusoidal_crt(n: int, factors: Sequence[int]) -> Weights:
     """The Chinese remainder theorem by sinusoids, exact for composite n (Remark 4.5).
 
-    For each factor q, q neurons relu(cos(2 pi (n/q) (c - s) / n) - cos(2 pi / q)) of c = a + b, each
-    positive on one coset c = s mod q only, read out with weight 1 on that coset. The least margin
+    For each factor q, q neurons relu(cos(2 pi (n/q) (c - s) / n) - cos(2 pi / q)) of c = a + b,
+    each positive on one coset c = s mod q only, read out with weight 1 on that coset. The least margin
     is min over q of 1 - cos(2 pi / q). Such neurons see the sum: they are second-order waves, which
     simple neurons cannot be.
 
@@ -561,7 +559,9 @@ def log_fit(ns: Sequence[int], counts: Sequence[float]) -> Mapping[str, float]:
     """
     x, y = np.asarray(ns, float), np.asarray(counts, float)
     if x.shape != y.shape or x.ndim != 1 or len(x) < 3:
-        raise ValueError(f"Three or more n with one count each are needed; got {x.shape}, {y.shape}.")
+        raise ValueError(
+            f"Three or more n with one count each are needed; got {x.shape}, {y.shape}."
+        )
     if (x <= 0).any() or np.ptp(x) == 0:
         raise ValueError("The n must be positive and not all the same.")
     if np.ptp(y) == 0:

@@ -4,7 +4,8 @@ Theorem 4.7 of the paper expands cosines to second order, which makes it a heuri
 frequency and a fixed k != 0 the chance that h(k) comes within delta m of m has the exact Chernoff
 bound
 
-    P(h(k) >= (1 - delta) m) <= min_t ( M_k(t) e^{-t (1 - delta)} )^m,   M_k(t) = mean_f e^{t cos(2 pi f k / n)}
+    P(h(k) >= (1 - delta) m) <= min_t ( M_k(t) e^{-t (1 - delta)} )^m
+    M_k(t) = mean over f of e^{t cos(2 pi f k / n)}
 
 and a union over k gives a number of frequencies that is enough with certainty
 (`sufficient_frequencies`). As n grows M_k tends to the Bessel function I_0, so that the number
@@ -92,7 +93,8 @@ def sufficient_frequencies(n: int, delta: float, rho: float) -> int:
 
 
 def rate(x: float) -> float:
-    """I(x) = max_t t x - ln I_0(t): how fast P(mean of m random cosines >= x) falls, e^{-m I(x)}."""
+    """I(x) = max_t t x - ln I_0(t): how fast P(mean of m random cosines >= x) falls, e^{-m "
+    "I(x)}."""
     from scipy.optimize import minimize_scalar
     from scipy.special import ive
 

@@ -1,12 +1,12 @@
 """Which networks each study trains, as data. Light: `--help` and the list of tasks read it.
 
-    main         every architecture at one n: neurons, fits, equivariance, noise (C1, C14 to C17)
-    scaling      MLP, pizza and clock over n (C6)
-    onehot       one-hot, embedded and deeper at n around 59 (C7)
-    depth        one-hot and embedded MLPs of 1, 2, ... hidden layers (C8)
-    width        MLPs of growing width (C9)
-    grid         step sizes x L2 coefficients x depths (C10, C11)
-    frequencies  many MLPs of few sizes: which frequencies are learned (C12, C13)
+main         every architecture at one n: neurons, fits, equivariance, noise (C1, C14 to C17)
+scaling      MLP, pizza and clock over n (C6)
+onehot       one-hot, embedded and deeper at n around 59 (C7)
+depth        one-hot and embedded MLPs of 1, 2, ... hidden layers (C8)
+width        MLPs of growing width (C9)
+grid         step sizes x L2 coefficients x depths (C10, C11)
+frequencies  many MLPs of few sizes: which frequencies are learned (C12, C13)
 """
 
 from __future__ import annotations
@@ -151,9 +151,7 @@ def _depth(config: Config, deep: Network) -> Iterable[Network]:
     n = config.depth_modulus
     for name in ("one-hot", "mlp"):
         for depth in config.depths:
-            yield replace(
-                deep, architecture=name, modulus=n, depth=depth, batch=_batch(config, n)
-            )
+            yield replace(deep, architecture=name, modulus=n, depth=depth, batch=_batch(config, n))
 
 
 def _grid(config: Config, shallow: Network, deep: Network) -> Iterable[Network]:

@@ -1,4 +1,4 @@
-"""The claims that need no training: remapping, approximate cosets, the margin of random frequencies.
+"""The claims that need no training: remapping, cosets, the margin of random frequencies.
 
 Every function returns plain arrays by name.
 """
@@ -21,7 +21,8 @@ COSET_EXAMPLES = ((14, 59), (11, 67), (11, 66), (15, 59))
 
 
 def remapping() -> dict[str, Array]:
-    """For every n and f: is the remapped sinusoid's only DFT line at 1? And by the printed formula?"""
+    """For every n and f: is the remapped sinusoid's only DFT line at 1? And by the printed "
+    "formula?"""
     ours, printed, total = 0, 0, 0
     for n in range(5, LARGEST_MODULUS + 1):
         for f in range(1, n // 2 + 1):
@@ -80,9 +81,7 @@ def margin_theorem(moduli: Sequence[int], draws: int) -> dict[str, Array]:
             for k, rho in enumerate(RHOS):
                 m[i, j, k] = int(np.floor(method.min_frequencies(n, delta, rho))) + 1
                 rng = np.random.default_rng([n, j, k])
-                probability[i, j, k] = method.gap_probability(
-                    n, int(m[i, j, k]), delta, draws, rng
-                )
+                probability[i, j, k] = method.gap_probability(n, int(m[i, j, k]), delta, draws, rng)
                 if n <= 251:  # the bound takes n^2 cosines
                     enough[i, j, k] = oracle.sufficient_frequencies(n, delta, rho)
     return {
