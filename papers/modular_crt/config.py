@@ -41,7 +41,7 @@ class Config:
     embed: int = 64
     """Dimension of embeddings (paper: 128)."""
     steps: int = 1500
-    """Updates of networks with one hidden layer; counts are taken after the last (paper: unknown)."""
+    """Updates of networks with one hidden layer; counts come after the last (paper: unknown)."""
     learning_rate: float = 5e-3
     """Adam's step size, which falls to 0 along a cosine (paper: 7.5e-4, or a table by n)."""
     l2: float = 1e-4
@@ -52,7 +52,7 @@ class Config:
     """Pairs in one update; 0 takes all that are trained on (paper: n, 200 or a table by n)."""
     snapshots: int = 15
     """Points of the learning curves."""
-    scaling_moduli: tuple[int, ...] = (13, 15, 19, 21, 31, 33, 43, 45, 59, 64, 83, 91)
+    scaling_moduli: tuple[int, ...] = (7, 9, 13, 15, 23, 21, 41, 39, 71, 65, 113, 111)
     """n of the growth study, prime and composite (paper: 3 ... 4999)."""
     scaling_architectures: tuple[str, ...] = ("mlp", "pizza", "clock")
     """Architectures of the growth study (paper: these)."""
@@ -78,7 +78,7 @@ class Config:
     """n of the study of width (paper: 59)."""
     widths: tuple[int, ...] = (64, 256, 1024)
     """Widths of that study (paper: 512, 2048, 8192, 16384)."""
-    grid_modulus: int = 31
+    grid_modulus: int = 23
     """n of the study of substitution (paper: 59)."""
     grid_architectures: tuple[str, ...] = ("mlp", "pizza", "clock")
     """Architectures of that study (paper: these)."""
@@ -141,6 +141,10 @@ class Config:
             self.scaling_tuning,
             tunings,
         )
+        if {"pizza", "clock"} & {*self.architectures, *self.scaling_architectures,
+                                 *self.grid_architectures}:  # fmt: skip
+            allowed = "a multiple of 4 for transformers"
+            _require(self.embed % 4 == 0, "embed", self.embed, allowed)
         for name in ("steps", "deep_steps"):
             allowed = f"a multiple of {self.snapshots} snapshots"
             steps = getattr(self, name)
@@ -207,7 +211,7 @@ PRESETS = {
         snapshots=3,
         learning_rate=1e-2,
         fraction=0.9,
-        scaling_moduli=(7, 9, 11),
+        scaling_moduli=(7,),
         scaling_architectures=("mlp",),
         scaling_seeds=1,
         onehot_moduli=(),

@@ -32,9 +32,13 @@ HALF_GAIN = 0.1  # by how much a half-integer frequency must beat the best integ
 def first_layer(params: Any, spec: ModelSpec, alpha: float) -> Pre:
     """First-layer pre-activations on all pairs, as two parts where they are a sum."""
     if spec.additive:
-        left, right, bias = (np.asarray(x, np.float64) for x in additive_parts(params, spec))
+        left, right, bias = (np.asarray(x, np.float64) for x in _parts(params, spec))
         return left + bias, right
-    return np.asarray(forward_grid(params, spec, jnp.float32(alpha)).pre[0], np.float64)
+    return np.asarray(_forward(params, spec, jnp.float32(alpha)).pre[0], np.float64)
+
+
+_parts = jax.jit(additive_parts, static_argnums=1)
+_forward = jax.jit(forward_grid, static_argnums=1)
 
 
 def watch(params: Any, spec: ModelSpec, alpha: float) -> dict[str, float]:
@@ -57,7 +61,7 @@ def measure(
     params: Any, spec: ModelSpec, network: Network, alpha: float, noise: Sequence[float], seed: int
 ) -> dict[str, Array]:
     """All numbers of one network, as arrays by name; `noise` empty leaves out the costly ones."""
-    out = forward_grid(params, spec, jnp.float32(alpha))
+    out = _forward(params, spec, jnp.float32(alpha))
     pres = [np.asarray(pre, np.float64) for pre in out.pre]
     logits = np.asarray(out.logits, np.float64)
     pre = first_layer(params, spec, alpha) if spec.additive else pres[0]
@@ -71,7 +75,7 @@ def measure(
         "margin": margin.mean(),
         "least_margin": margin.min(),
         **_neurons(neurons, clusters),
-        **_substitutions(params, spec, alpha, neurons, pres),
+        **_substitutions(params, spec, alpha, neurons, pres, logits),
         **_fine_tuning(params, spec, pres[0], logits, neurons),
     }
     if isinstance(pre, tuple):
@@ -150,14 +154,19 @@ def _single(spec: ModelSpec) -> bool:
 
 
 def _substitutions(
-    params: Any, spec: ModelSpec, alpha: float, neurons: Neurons, pres: Sequence[Array]
+    params: Any,
+    spec: ModelSpec,
+    alpha: float,
+    neurons: Neurons,
+    pres: Sequence[Array],
+    logits: Array,
 ) -> dict[str, Any]:
     """Accuracy and loss with all neurons of all layers replaced, layer after layer.
 
-    `simple`: by first-order fits in every layer. `both`: first-order in layer 1, first and second
+    `simple`: by first-order fits in every layer. `both`: first order in layer 1, first and second
     order after it. `layer1_both`: first and second order everywhere. Later layers are fitted by all
-    frequencies that any alive neuron of layer 1 has. `first_share`: of the alive neurons of layer 2,
-    those that a first-order fit explains better than a second-order one alone.
+    frequencies that any alive neuron of layer 1 has. `first_share`: of the alive neurons of layer
+    2, those that a first-order fit explains better than a second-order one alone.
     """
     layers = len(pres)
     freqs = tuple(int(f) for f in np.unique(neurons.label[neurons.alive]) if f > 0)
@@ -166,13 +175,17 @@ def _substitutions(
         "both": (1,) + (2,) * (layers - 1),
         "layer1_both": (2,) * layers,
     }
+    rest = _rest(params, spec, pres[-1], logits)
     found: dict[str, Any] = {}
     for name, orders in plans.items():
         if not freqs or (name == "both" and layers == 1):
             found[name], found[name + "_loss"] = np.nan, np.nan
-            continue
-        scored = substituted(params, spec, alpha, freqs, orders)
-        found[name], found[name + "_loss"] = scored
+        elif spec.blocks > 1:
+            found[name], found[name + "_loss"] = substituted(params, spec, alpha, freqs, orders)
+        else:
+            found[name], found[name + "_loss"] = _substituted_mlp(
+                params, spec, pres[0], rest, freqs, orders
+            )
     found["first_share"] = found["layer2_simple"] = found["layer2_both"] = np.nan
     if layers > 1 and freqs:
         later = pres[1]
@@ -194,18 +207,38 @@ def substituted(
 ) -> tuple[float, float]:
     """(accuracy, loss) of the network with layer i fitted to order `orders[i]`; 0 leaves it alone.
 
-    Each layer is fitted as it is after the layers before it were replaced.
+    Each layer is fitted as it is after the layers before it were replaced; in the first of two
+    blocks both tokens' neurons are.
     """
 
     def edit(layer: int, pre: Any) -> Any:
-        if orders[layer] == 0:
-            return pre
         values = np.asarray(pre, np.float64)
-        fit = method.fit_simple(values, orders[layer], freqs if layer else None)
-        return jnp.asarray(fit.pred, jnp.float32)
+        return jnp.asarray(_fitted(values, orders[layer], freqs if layer else None), jnp.float32)
 
     logits = forward_grid(params, spec, jnp.float32(alpha), edit).logits
     return method.score(np.asarray(logits, np.float64))
+
+
+def _substituted_mlp(
+    params: Any,
+    spec: ModelSpec,
+    pre: Array,
+    rest: Array,
+    freqs: Sequence[int],
+    orders: Sequence[Order],
+) -> tuple[float, float]:
+    """`substituted` for a single block, in NumPy: from layer 1 on it is an MLP with a `rest`."""
+    holder = params["blocks"][0] if spec.is_transformer else params
+    pre = _fitted(pre, orders[0], None)
+    for layer, order in zip(holder["hidden"], orders[1:], strict=True):
+        pre = np.maximum(pre, 0.0) @ np.asarray(layer["W"], np.float64) + np.asarray(layer["b"])
+        pre = _fitted(pre, order, freqs)
+    u = np.asarray(readout(params, spec)[0], np.float64)
+    return method.score(np.maximum(pre, 0.0) @ u + rest)
+
+
+def _fitted(pre: Array, order: Order, freqs: Sequence[int] | None) -> Array:
+    return pre if order == 0 else method.fit_simple(pre, order, freqs).pred
 
 
 # Clusters in the logits, noise, removal (networks with one hidden layer) --------------------------
@@ -278,16 +311,11 @@ def _noise(
         for i, sigma in enumerate(noise):
             for _ in range(NOISE_DRAWS if sigma > 0 else 1):
                 moved = noisy(params, spec, members, sigma, rng)
-                logits = _logits(moved, spec, jnp.float32(alpha))
+                logits = _forward(moved, spec, jnp.float32(alpha)).logits
                 rows[i] += method.score(np.asarray(logits, np.float64))
             rows[i] /= NOISE_DRAWS if sigma > 0 else 1
         found[name + "_accuracy"], found[name + "_loss"] = rows.T
     return found
-
-
-_logits = jax.jit(
-    lambda params, spec, alpha: forward_grid(params, spec, alpha).logits, static_argnums=1
-)
 
 
 def noisy(

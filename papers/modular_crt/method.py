@@ -270,7 +270,7 @@ class Fit:
 
 
 def fit_simple(
-    pre: Float[Array, "n n m"], order: Literal[1, 2] = 1, freqs: Sequence[int] | None = None
+    pre: Float[Array, "n n_ m"], order: Literal[1, 2] = 1, freqs: Sequence[int] | None = None
 ) -> Fit:
     """Fit each neuron's pre-activation by sinusoids; least squares over all pairs (section 5.2).
 
@@ -503,9 +503,9 @@ def sinusoidal_crt(n: int, factors: Sequence[int]) -> Weights:
     """The Chinese remainder theorem by sinusoids, exact for composite n (Remark 4.5).
 
     For each factor q, q neurons relu(cos(2 pi (n/q) (c - s) / n) - cos(2 pi / q)) of c = a + b,
-    each positive on one coset c = s mod q only, read out with weight 1 on that coset. The least margin
-    is min over q of 1 - cos(2 pi / q). Such neurons see the sum: they are second-order waves, which
-    simple neurons cannot be.
+    each positive on one coset c = s mod q only, read out with weight 1 on that coset. The least
+    margin is min over q of 1 - cos(2 pi / q). Such neurons see the sum: they are second-order
+    waves, which simple neurons cannot be.
 
     Raises:
         ValueError: the factors are not coprime, below 3, or their product is not n.

@@ -45,15 +45,20 @@ class Network:
     @property
     def cpu_seconds(self) -> float:
         """Predicted seconds of one core for one seed: its products, and measuring it afterwards."""
-        n, m = self.modulus, self.width
-        per_pair = m * n + (self.depth - 1) * m * m + m * 12
-        if self.architecture == "clock":
-            per_pair += m * 60
+        n, m, d = self.modulus, self.width, self.embed
         pairs = min(self.batch, n * n) if self.batch else n * n
-        return 0.6 + self.steps * (6 * pairs * per_pair / FLOPS + 2e-4) + 4e-7 * n * n * m
+        per_pair = m * n + (self.depth - 1) * m * m
+        if self.architecture in ("pizza", "clock") and self.depth > 1:
+            per_pair = 7 * self.depth * (4 * d * d + 2 * d * m)  # token by token
+        elif self.architecture == "clock":
+            per_pair *= 3.0
+        elif self.architecture == "pizza":
+            per_pair *= 1.25
+        update = 6 * pairs * per_pair / FLOPS + 3e-4
+        return 1.0 + self.steps * update + 1e-6 * n * n * m
 
 
-FLOPS = 3e10
+FLOPS = 1.4e11
 """Floating-point operations a second of one core in these products, about."""
 
 Study = Mapping[Network, int]

@@ -5,6 +5,7 @@ Every function returns plain arrays by name.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,7 +30,7 @@ def remapping() -> dict[str, Array]:
             wave = np.cos(2 * np.pi * (f * np.arange(n) % n) / n + 0.7)
             total += 1
             ours += _only_line_is_one(method.remap(wave, f, n))
-            d, period = method.step_size(f, n), n // np.gcd(f, n)
+            d, period = method.step_size(f, n), n // math.gcd(f, n)
             inverse = pow(d, -1, period) if period > 1 else 0
             printed += _only_line_is_one(wave[inverse * np.arange(period) % n])
     return {
@@ -50,7 +51,7 @@ def cosets() -> dict[str, Array]:
     equal, paths, total = 0, 0, 0
     for n in range(5, LARGEST_MODULUS + 1):
         for f in range(1, n // 2 + 1):
-            period = n // int(np.gcd(f, n))
+            period = n // math.gcd(f, n)
             reach = (period - 1) // 4  # the largest |j| < n'/4
             for s in {0, 1, n // 3}:
                 found = method.positive_set(f, n, s)
