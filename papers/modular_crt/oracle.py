@@ -17,6 +17,7 @@ at large delta.
 
 from __future__ import annotations
 
+import functools
 import math
 from itertools import combinations_with_replacement, islice
 
@@ -61,52 +62,61 @@ def _waves(n: int) -> Float[Array, "F half"]:
 
 def failure_bound(n: int, m: int, delta: float) -> float:
     """An upper bound of P(gap <= delta m): Chernoff for every k, summed over k. May exceed 1."""
+    return float(np.exp(m * _exponents(n, delta)).sum())
+
+
+@functools.lru_cache(maxsize=64)
+def _exponents(n: int, delta: float) -> Float[Array, " half"]:
+    """min_t ln M_k(t) - t (1 - delta) for k = 1 ... floor(n/2); at most 0, which is t = 0.
+
+    Any t gives a valid bound, so that a coarse grid of them costs nothing but a little slack.
+    """
     waves = _waves(n)
-    t = np.geomspace(1e-3, 50.0, 400)
-    # log M_k(t) - t (1 - delta), the least over t; t = 0 gives the trivial 0.
-    tilted = np.exp(t[:, None, None] * (waves - 1)).mean(axis=1)  # [t, k]
-    exponent = (np.log(tilted) + t[:, None] * delta).min(axis=0)
-    return float(np.exp(m * np.minimum(exponent, 0.0)).sum())
+    t = np.geomspace(0.02, 40.0, 100)
+    tilted = np.stack([np.exp(x * (waves - 1)).mean(axis=0) for x in t])  # over f: [t, k]
+    return np.minimum((np.log(tilted) + t[:, None] * delta).min(axis=0), 0.0)
 
 
 def sufficient_frequencies(n: int, delta: float, rho: float) -> int:
     """Frequencies that certainly suffice for P(gap > delta m) >= rho.
 
     Raises:
-        ValueError: delta or rho outside (0, 1).
+        ValueError: delta or rho outside (0, 1), or no number suffices: for delta near 1, h(k) of
+            some k is above (1 - delta) m on average.
     """
     for name, value in (("delta", delta), ("rho", rho)):
         if not 0 < value < 1:
             raise ValueError(f"{name} must lie in (0, 1); got {value:g}.")
+    exponents = _exponents(n, delta)
+    if exponents.max() > -1e-6:
+        raise ValueError(f"No number of frequencies promises a gap of {delta:g} m at n = {n}.")
     low, high = 0, 1
-    while failure_bound(n, high, delta) > 1 - rho:
+    while np.exp(high * exponents).sum() > 1 - rho:
         low, high = high, 2 * high
-        if high > 10**6:
-            raise ValueError(
-                f"No number of frequencies can promise a gap of {delta:g} m at n = {n}: with all "
-                "of them it is at most n / (n - 1) m, and some k has too large a mean."
-            )
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if failure_bound(n, middle, delta) > 1 - rho else (low, middle)
+        fails = np.exp(middle * exponents).sum() > 1 - rho
+        low, high = (middle, high) if fails else (low, middle)
     return high
 
 
 def rate(x: float) -> float:
-    """I(x) = max_t t x - ln I_0(t): how fast P(mean of m random cosines >= x) falls, e^{-m "
-    "I(x)}."""
-    from scipy.optimize import minimize_scalar
-    from scipy.special import ive
+    """I(x) = max_t t x - ln I_0(t): how fast P(mean of m random cosines >= x) falls, e^{-m I(x)}.
 
-    if not 0 <= x < 1:
-        raise ValueError(f"x must lie in [0, 1); got {x:g}.")
+    The maximum is where the tilted mean of the cosine, I_1(t) / I_0(t), is x; found by bisection.
 
-    def value(t: float) -> float:
-        return -(t * x - float(np.log(ive(0, t))) - t)
-
-    top = 2.0 / (1 - x) + 10
-    found = minimize_scalar(value, bounds=(0.0, top), method="bounded", options={"xatol": 1e-10})
-    return max(0.0, -float(found.fun))
+    Raises:
+        ValueError: x outside [0, 0.9999].
+    """
+    if not 0 <= x <= 0.9999:
+        raise ValueError(f"x must lie in [0, 0.9999]; got {x:g}.")
+    cos = np.cos(2 * np.pi * np.arange(8192) / 8192)  # the trapezoidal rule is exact enough here
+    low, high = 0.0, 2.0 / (1 - x)
+    for _ in range(80):
+        t = (low + high) / 2
+        weight = np.exp(t * (cos - 1))
+        low, high = (t, high) if (weight @ cos) / weight.sum() < x else (low, t)
+    return max(0.0, low * (x - 1) - float(np.log(np.exp(low * (cos - 1)).mean())))
 
 
 def brute_equivariance_error(cluster_logits: Float[Array, "n n n"]) -> float:

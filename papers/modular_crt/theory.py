@@ -15,7 +15,7 @@ from papers.modular_crt import method, oracle
 
 Array = np.ndarray
 LARGEST_MODULUS = 67  # remapping and cosets are checked for every n up to here
-DELTAS = (0.05, 0.1, float(np.pi / np.e**3), 0.25, 0.5)
+DELTAS = (0.05, 0.1, float(np.pi / np.e**3), 0.25, 0.5, 0.75)
 RHOS = (0.5, 0.9)
 CONSTANTS = (1.0, 2.0, 4.0)  # frequencies per ln n in the corollary's check
 COSET_EXAMPLES = ((14, 59), (11, 67), (11, 66), (15, 59))

@@ -1,4 +1,4 @@
-"""The modular-addition experiment as a whole: configuration, studies, statistics, verdicts, figures."""
+"""Modular addition as a whole: configuration, studies, statistics, verdicts, figures."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -182,8 +182,7 @@ def changed(
     for key, arrays in outcomes.items():
         if part in key:
             arrays = arrays | {
-                k: np.broadcast_to(np.asarray(v, float), arrays[k].shape)
-                for k, v in values.items()
+                k: np.broadcast_to(np.asarray(v, float), arrays[k].shape) for k, v in values.items()
             }
         new[key] = arrays
     return dict(experiment.collect(SMALL, new))
@@ -279,7 +278,9 @@ def test_networks_below_100_percent_are_counted_and_left_out(
     row = next(row for row in judge(CLAIMS, results) if row["id"] == "C1")
     assert row["verdict"] == "reproduced"
     told = [e for e in row["estimates"] if "left out" in e["label"]]
-    assert [(e["value"], e["label"]) for e in told] == [(1.0, "networks of 16 below 100 %, left out")]
+    assert [(e["value"], e["label"]) for e in told] == [
+        (1.0, "networks of 16 below 100 %, left out")
+    ]
     too_few = changed(good, f"net/{main_key('mlp')}", accuracy=np.array([1.0, 0.98, 0.9, 1.0]))
     assert verdict(too_few, "C1") == "not run at this preset"
 
@@ -346,9 +347,7 @@ def test_uniformity_knows_uniform_from_not() -> None:
 # --- Figures --------------------------------------------------------------------------------------
 
 
-def test_every_figure_can_be_drawn(
-    good: dict[str, dict[str, np.ndarray]], tmp_path: Path
-) -> None:
+def test_every_figure_can_be_drawn(good: dict[str, dict[str, np.ndarray]], tmp_path: Path) -> None:
     drawn = dict(figures.figures(experiment.collect(SMALL, good)))
     expected = {**figures.DRAWINGS, **figures.figures_studies.DRAWINGS}
     assert set(drawn) == set(expected)

@@ -1,4 +1,4 @@
-"""What is measured on networks: hand-built weights where the answer is known, and small trained ones."""
+"""Measurements on networks: weights by hand where the answer is known, and small trained ones."""
 
 from dataclasses import replace
 
