@@ -10,6 +10,14 @@ from papers.modular_crt import analysis
 from shared.experiment.spec import Estimate, Results, Verdict
 
 PAPER_ARCHITECTURES = ("mlp", "pizza", "clock")
+OTHER_COUNTS = {
+    "count_any": "any neuron",
+    "count_r2": "neurons with R^2 >= 0.5",
+    "count_5pc": "clusters of 5 %",
+    "count_half": "half-way",
+}
+"""Other thresholds, and an earlier update, that every count is given under as well."""
+
 HANDFUL = 8.0  # a mean number of frequencies below this counts as a handful (the paper: 3 to 7)
 
 
@@ -171,6 +179,10 @@ def _growth(results: Results, name: str) -> list[Estimate]:
     found = [analysis.slope(np.log(n), counts, f"{name}: frequencies per ln n")]
     for part in ("log", "linear"):
         found.append(Estimate.exact(fit[f"r2_{part}"], f"{name}: R^2 of the {part} fit to means"))
+    for other, filters in OTHER_COUNTS.items():
+        values = analysis.growth(results, name, other)[1]
+        change = analysis.slope(np.log(n), values, "").value
+        found.append(Estimate.exact(change, f"{name}: slope, {filters}"))
     residual = counts - fit["alpha"] - fit["beta"] * np.log(n)
     prime = np.array([analysis.is_prime(int(x)) for x in n])
     if prime.sum() >= 2 and (~prime).sum() >= 2:
@@ -210,6 +222,9 @@ def measure_onehot(results: Results) -> list[Estimate] | None:
                 values = values / (n // 2)
             unit = "of floor(n/2)" if label == "one-hot" else "frequencies"
             found.append(analysis.mean(values, f"{label}, n={n}", unit))
+            for name, filters in OTHER_COUNTS.items():
+                other = analysis.column(results, name, runs)
+                found.append(Estimate.exact(other.mean(), f"count {label}, n={n}: {filters}"))
     return [*found, analysis.missed(results, "onehot")] if found else None
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from papers.modular_crt.config import Config
 from papers.modular_crt.studies import Network, networks, studies
+from papers.modular_crt.trial_names import CURVES
 from shared.experiment.spec import Outcome, Results, Run, Task
 
 if TYPE_CHECKING:
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
 
 SCALARS = (
     "accuracy", "loss", "margin", "least_margin", "first_perfect", "alive", "r2", "r2_median",
-    "second", "count", "positive_paths", "half_integer", "simple", "simple_loss", "both",
-    "layer1_both", "first_share", "layer2_simple", "layer2_both", "tuned", "tuned_3pc",
-    "tuned_10pc", "tuned_any", "without_tuned",
+    "second", "count", "count_any", "count_r2", "count_5pc", "count_half", "agree", "half_integer",
+    "simple", "simple_loss", "both", "layer1_both", "first_share", "layer2_simple", "layer2_both",
+    "tuned", "tuned_3pc", "tuned_10pc", "tuned_any", "without_tuned",
 )  # fmt: skip
-"""What is kept of every trained network."""
+"""What is kept of every trained network. The counts of frequencies, see the page: `count` is that of
+major clusters; with any neuron, with R^2 of at least 0.5, with 5 % of the neurons, and half-way."""
 
 PROBES = ("equivariance", "equivariance_best", "profile", "noise_accuracy", "noise_loss",
           "noise_one_accuracy", "noise_one_loss", "removal", "pc_peak", "pc_circular",
@@ -115,7 +117,10 @@ def _rows(config: Config, outcomes: Mapping[str, Outcome]) -> Iterator[Row]:
     for network, seeds in networks(config).items():
         outcome = outcomes[f"net/{network.key}"]
         for i in range(seeds):
-            yield network, config.first_seed + i, {k: v[i] for k, v in outcome.items()}
+            row = {name: values[i] for name, values in outcome.items()}
+            middle = (config.snapshots + 1) // 2 - 1
+            row["count_half"] = row["curves"][middle, CURVES.index("count")]
+            yield network, config.first_seed + i, row
 
 
 def _probes(config: Config, rows: list[Row]) -> dict[str, np.ndarray]:

@@ -109,16 +109,14 @@ def _neurons(neurons: Neurons, clusters: Clusters) -> dict[str, Any]:
         "r2_median": np.nanmedian(simple) if alive.any() else 0.0,
         "second": neurons.second[alive].mean() if alive.any() else 0.0,
         "count": _major(clusters),
+        "count_any": table.at(0.0, 0.0),
+        "count_r2": table.at(0.5, 0.01),
+        "count_5pc": table.at(0.0, 0.05),
         "counts": table.counts,
         "sizes": sizes,
         "cluster_r2": r2,
-        "positive_paths": _positive_paths(neurons, alive),
+        "agree": (neurons.agree & alive).sum() / max(1, alive.sum()),
     }
-
-
-def _positive_paths(neurons: Neurons, alive: Bool[Array, " m"]) -> float:
-    """Share of alive neurons whose two sides agree on the frequency, so that a remap exists."""
-    return float((neurons.agree & alive).sum() / max(1, alive.sum()))
 
 
 def _half_integer(pre: tuple[Array, Array], neurons: Neurons) -> float:

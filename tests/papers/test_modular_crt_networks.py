@@ -36,7 +36,7 @@ def test_a_network_by_hand_is_measured_exactly() -> None:
     assert found["sizes"].tolist() == [0, 25, 25, 0, 0, 0]
     assert found["counts"].tolist() == [[2.0] * 4] * 4
     assert found["simple"] == 1 and found["simple_loss"] == pytest.approx(found["loss"], rel=1e-4)
-    assert found["tuned"] == 0 and found["half_integer"] == 0 and found["positive_paths"] == 1
+    assert found["tuned"] == 0 and found["half_integer"] == 0 and found["agree"] == 1
     assert found["equivariance"] < 0.01 and found["profile"] > 0.99
     gap, _ = method.ideal_gap(13, (2, 3))
     assert found["margin"] == pytest.approx(gap, rel=0.15)
