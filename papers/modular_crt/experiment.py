@@ -26,8 +26,8 @@ SCALARS = (
     "simple", "simple_loss", "both", "layer1_both", "first_share", "layer2_simple", "layer2_both",
     "tuned", "tuned_3pc", "tuned_10pc", "tuned_any", "without_tuned",
 )  # fmt: skip
-"""What is kept of every trained network. The counts of frequencies, see the page: `count` is that of
-major clusters; with any neuron, with R^2 of at least 0.5, with 5 % of the neurons, and half-way."""
+"""What is kept of every trained network. Of the counts of frequencies `count` is that of
+major clusters; with any neuron, neurons of R^2 >= 0.5, 5 % of the neurons; half-way."""
 
 PROBES = ("equivariance", "equivariance_best", "profile", "noise_accuracy", "noise_loss",
           "noise_one_accuracy", "noise_one_loss", "removal", "pc_peak", "pc_circular",
