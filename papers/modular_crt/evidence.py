@@ -175,7 +175,7 @@ def _growth(results: Results, name: str) -> list[Estimate]:
     n, counts = analysis.growth(results, name)
     each = np.unique(n)
     means = np.array([counts[n == value].mean() for value in each])
-    fit = log_fit(each.tolist(), means.tolist())
+    fit = log_fit(each, means)
     found = [analysis.slope(np.log(n), counts, f"{name}: frequencies per ln n")]
     for part in ("log", "linear"):
         found.append(Estimate.exact(fit[f"r2_{part}"], f"{name}: R^2 of the {part} fit to means"))

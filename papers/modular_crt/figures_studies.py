@@ -48,7 +48,7 @@ def growth(results: Results) -> Figure:
                         markerfacecolor=face, markeredgecolor=look.colour, markeredgewidth=1.4,
                         markersize=7)  # fmt: skip
         if len(each) >= 3 and np.ptp(mean) > 0:
-            fit = log_fit(each.tolist(), mean.tolist())
+            fit = log_fit(each, mean)
             x = np.linspace(each.min(), each.max(), 200)
             label = f"{name}: {fit['alpha']:.1f} + {fit['beta']:.2f} ln n (R² {fit['r2_log']:.2f})"
             for ax in axes[0]:

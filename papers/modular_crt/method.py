@@ -546,7 +546,9 @@ def _readout(weights: Weights, spec: object, pre: Float[Array, "n n m"]) -> Floa
 # --- How the number of frequencies grows (figure 3) -----------------------------------------------
 
 
-def log_fit(ns: Sequence[int], counts: Sequence[float]) -> Mapping[str, float]:
+def log_fit(
+    ns: Sequence[int] | Shaped[Array, " N"], counts: Sequence[float] | Float[Array, " N"]
+) -> Mapping[str, float]:
     """Least squares of counts = alpha + beta ln n, and of counts = alpha + beta n.
 
     Returns:
