@@ -173,11 +173,7 @@ def rsm(x: Real[Array, "..."], y: Real[Array, "..."]) -> float:
     x, y = _centred(x, y)
     if len(x) < 3:
         raise ValueError(f"Distances need at least three points to correlate; got {len(x)}.")
-    upper = np.triu_indices(len(x), 1)
-    d, e = (_distances(z)[upper] for z in (x, y))
-    d, e = d - d.mean(), e - e.mean()
-    scale = np.linalg.norm(d) * np.linalg.norm(e)
-    return float(d @ e / scale) if scale > 0 else math.nan
+    return _correlation(_distances(x), _distances(y))
 
 
 # --- Phase alignment distribution -----------------------------------------------------------------
@@ -484,6 +480,18 @@ def _distances(x: Float[Array, "rows d"]) -> Float[Array, "rows rows"]:
     squares = norms[:, None] + norms - 2 * (x @ x.T)
     np.fill_diagonal(squares, 0)
     return np.sqrt(np.maximum(squares, 0))
+
+
+def _correlation(d: Float[Array, "rows rows"], e: Float[Array, "rows rows"]) -> float:
+    """Pearson correlation over pairs of rows; diagonals are zero and do not count."""
+    pairs = len(d) * (len(d) - 1)
+    means = d.sum() / pairs, e.sum() / pairs
+    both, dd, ee = (np.vdot(s, t) / pairs for s, t in ((d, e), (d, d), (e, e)))
+    spread = (dd - means[0] ** 2) * (ee - means[1] ** 2)
+    # Equal distances leave rounding errors of about 1e-16 of the squares.
+    if spread <= 1e-24 * dd * ee:
+        return math.nan
+    return float((both - means[0] * means[1]) / math.sqrt(spread))
 
 
 def _kernel_sums(
