@@ -239,8 +239,8 @@ def mmd2_unbiased(p: Real[Array, "..."], q: Real[Array, "..."], kappa: float = 1
     Raises:
         ValueError: fewer than two points on a side.
     """
-    sums, counts = _kernel_sums([p, q], kappa)
-    return float(_mmd2(sums, counts, np.array([[True, False]]))[0])
+    sums, counts = kernel_sums([p, q], kappa)
+    return float(mmd2_of_sides(sums, counts, np.array([[True, False]]))[0])
 
 
 def mmd_permutation(
@@ -264,12 +264,25 @@ def mmd_permutation(
     Raises:
         ValueError: no network on a side, fewer than two points on a side, or n_perm < 1.
     """
+    sums, counts = kernel_sums([*groups_p, *groups_q], kappa)
+    return permutation_test(sums, counts, len(groups_p), n_perm, rng)
+
+
+def permutation_test(
+    sums: Float[Array, "g g"],
+    counts: Float[Array, " g"],
+    first: int,
+    n_perm: int = 1000,
+    rng: np.random.Generator | None = None,
+) -> tuple[float, float]:
+    """`mmd_permutation` from the sums over pairs of networks; the `first` ones are one side."""
     if n_perm < 1:
         raise ValueError(f"n_perm must be at least 1; got {n_perm}.")
-    first, every = len(groups_p), len(groups_p) + len(groups_q)
-    sums, counts = _kernel_sums([*groups_p, *groups_q], kappa)
+    every = len(counts)
+    if not 0 < first < every:
+        raise ValueError(f"Each side needs a network; got {first} and {every - first}.")
     observed = np.arange(every) < first
-    value = float(_mmd2(sums, counts, observed[None])[0])
+    value = float(mmd2_of_sides(sums, counts, observed[None])[0])
     if math.comb(every, first) <= n_perm:
         sides = np.zeros((math.comb(every, first), every), bool)
         for row, chosen in enumerate(itertools.combinations(range(every), first)):
@@ -277,8 +290,47 @@ def mmd_permutation(
     else:
         rng = np.random.default_rng(0) if rng is None else rng
         sides = np.stack([observed, *(rng.permutation(observed) for _ in range(n_perm))])
-    as_far = _mmd2(sums, counts, sides) >= value - 1e-12
+    as_far = mmd2_of_sides(sums, counts, sides) >= value - 1e-12
     return value, float(as_far.mean())
+
+
+def kernel_sums(
+    groups: Sequence[Real[Array, "_ 2"]], kappa: float = 1.0
+) -> tuple[Float[Array, "g g"], Float[Array, " g"]]:
+    """Sums of the kernel over all pairs of points of two networks, and each one's points.
+
+    Equal points are counted, not repeated: positions on a grid are few, however many neurons.
+    """
+    counts = np.array([len(group) for group in groups], float)
+    points = np.concatenate([np.asarray(g, np.float64).reshape(-1, 2) for g in groups])
+    distinct, which = np.unique(points, axis=0, return_inverse=True)
+    weight = np.zeros((len(groups), len(distinct)))
+    owner = np.repeat(np.arange(len(groups)), counts.astype(int))
+    np.add.at(weight, (owner, which.reshape(-1)), 1.0)
+    sums = np.zeros((len(groups), len(groups)))
+    for start in range(0, len(distinct), 1024):
+        part = distinct[start : start + 1024]
+        cosines = sum(np.cos(part[:, None, i] - distinct[None, :, i]) for i in (0, 1))
+        sums += weight[:, start : start + 1024] @ np.exp(kappa * (cosines - 2)) @ weight.T
+    return sums, counts
+
+
+def mmd2_of_sides(
+    sums: Float[Array, "g g"], counts: Float[Array, " g"], sides: Bool[Array, "r g"]
+) -> Float[Array, " r"]:
+    """Unbiased MMD^2 for each way (row) of putting networks on two sides; k(x, x) = 1.
+
+    Raises:
+        ValueError: fewer than two points on a side.
+    """
+    p = sides.astype(float)
+    q = 1 - p
+    m, k = p @ counts, q @ counts
+    if min(m.min(), k.min()) < 2:
+        raise ValueError(f"MMD needs at least two points on each side; got {m[0]:g} and {k[0]:g}.")
+    within = [(np.sum((s @ sums) * s, axis=1) - size) / (size * (size - 1))
+              for s, size in ((p, m), (q, k))]  # fmt: skip
+    return within[0] + within[1] - 2 * np.sum((p @ sums) * q, axis=1) / (m * k)
 
 
 # --- Topology -------------------------------------------------------------------------------------
@@ -492,41 +544,6 @@ def _correlation(d: Float[Array, "rows rows"], e: Float[Array, "rows rows"]) -> 
     if spread <= 1e-24 * dd * ee:
         return math.nan
     return float((both - means[0] * means[1]) / math.sqrt(spread))
-
-
-def _kernel_sums(
-    groups: Sequence[Array], kappa: float
-) -> tuple[Float[Array, "g g"], Float[Array, " g"]]:
-    """Sums of the kernel between groups of points, and how many points each group has.
-
-    Equal points are counted, not repeated: positions on a grid are few, however many neurons.
-    """
-    counts = np.array([len(group) for group in groups], float)
-    points = np.concatenate([np.asarray(g, np.float64).reshape(-1, 2) for g in groups])
-    distinct, which = np.unique(points, axis=0, return_inverse=True)
-    weight = np.zeros((len(groups), len(distinct)))
-    owner = np.repeat(np.arange(len(groups)), counts.astype(int))
-    np.add.at(weight, (owner, which.reshape(-1)), 1.0)
-    sums = np.zeros((len(groups), len(groups)))
-    for start in range(0, len(distinct), 2048):
-        part = distinct[start : start + 2048]
-        cosines = sum(np.cos(part[:, None, i] - distinct[None, :, i]) for i in (0, 1))
-        sums += weight[:, start : start + 2048] @ np.exp(kappa * (cosines - 2)) @ weight.T
-    return sums, counts
-
-
-def _mmd2(
-    sums: Float[Array, "g g"], counts: Float[Array, " g"], sides: Bool[Array, "r g"]
-) -> Float[Array, " r"]:
-    """Unbiased MMD^2 for each way (row) of putting the groups on two sides; k(x, x) = 1."""
-    p = sides.astype(float)
-    q = 1 - p
-    m, k = p @ counts, q @ counts
-    if min(m.min(), k.min()) < 2:
-        raise ValueError(f"MMD needs at least two points on each side; got {m[0]:g} and {k[0]:g}.")
-    within = [(np.sum((s @ sums) * s, axis=1) - size) / (size * (size - 1))
-              for s, size in ((p, m), (q, k))]  # fmt: skip
-    return within[0] + within[1] - 2 * np.sum((p @ sums) * q, axis=1) / (m * k)
 
 
 def _landmarks(x: Array, k: int, var: float) -> Float[Array, "k d"]:
