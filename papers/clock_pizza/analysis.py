@@ -367,7 +367,7 @@ def _cells(values: Float[Array, "networks ..."]) -> Float[Array, "... 3"]:
 
 def _finite_rows(net: Outcome, name: str) -> Float[Array, "networks ..."]:
     values = net[name][_perfect(net)]
-    return values[np.isfinite(values).reshape(len(values), -1).all(axis=1)]
+    return values[np.isfinite(values).all(axis=tuple(range(1, values.ndim)))]
 
 
 def _perfect(net: Mapping[str, Array]) -> Bool[Array, " networks"]:

@@ -20,8 +20,15 @@ FOUR = ("MLP-Concat", "MLP-Add", "Attention 0.0", "Attention 1.0")
 WORDS = {"Attention 0.0": "Attention 0.0 (uniform)", "Attention 1.0": "Attention 1.0 (learned)"}
 LOOKS = plotting.looks(*FOUR)
 DIMENSIONS = plotting.looks("components (H0)", "loops (H1)", "voids (H2)")
-CYCLIC = "twilight_shifted"
 THRESHOLDS = (0.6, 0.6, 0.35)
+
+
+def cyclic() -> Any:
+    """Colours that come back to where they began, as the residues do; about equally bright."""
+    from matplotlib.colors import ListedColormap
+
+    turn = 2 * np.pi * (np.arange(256)[:, None] / 256 + np.array([0, 1, 2]) / 3)
+    return ListedColormap(0.46 + 0.40 * np.cos(turn))
 
 
 def shown(results: Results) -> list[tuple[int, str]]:
@@ -47,26 +54,26 @@ def steps_note(results: Results) -> str:
 def ideal(results: Results) -> Figure:
     """Figure 1: the three manifolds of ideal clusters, coloured by the sum."""
     n = int(results["modulus"])
-    fig, axes = plotting.figure(1, 3, height=3.9)
-    names = (("disc", "disc: inputs of the pizza"), ("torus", "torus: inputs of MLP-Concat"),
-             ("circle", "circle: logits"))  # fmt: skip
+    fig, axes = plotting.figure(1, 3, height=3.4)
     a, b = np.divmod(np.arange(n * n), n)
+    disc, torus, circle = (method.reference(n, 1, kind) for kind in ("disc", "torus", "circle"))
+    # The torus lies in four dimensions; drawn bent into space and seen from above at a slant.
+    ring = 2.1 + torus[:, 2]
+    seen = np.stack([ring * torus[:, 0], 0.55 * ring * torus[:, 1] + 0.8 * torus[:, 3]], axis=1)
+    panels = (
+        (disc, "disc: inputs of the pizza", "cos θ$_a$ + cos θ$_b$", "sin θ$_a$ + sin θ$_b$"),
+        (seen, "torus: inputs of MLP-Concat", "bent into space", ""),
+        (circle, "circle: logits", "cos(θ$_a$ + θ$_b$)", "sin(θ$_a$ + θ$_b$)"),
+    )
     mark: Any = None
-    for ax, (kind, words) in zip(axes[0], names, strict=True):
-        x = method.reference(n, 1, kind)
-        if kind == "torus":  # two angles drawn as angles: a flat torus has no picture in the plane
-            x = np.stack([2 * np.pi * a / n, 2 * np.pi * b / n], axis=1)
-            ax.set_xlabel("θ$_a$ (radians)")
-            ax.set_ylabel("θ$_b$ (radians)")
-        elif kind == "disc":
-            ax.set_xlabel("cos θ$_a$ + cos θ$_b$")
-            ax.set_ylabel("sin θ$_a$ + sin θ$_b$")
-        else:
-            ax.set_xlabel("cos(θ$_a$ + θ$_b$)")
-            ax.set_ylabel("sin(θ$_a$ + θ$_b$)")
-        mark = ax.scatter(*x.T, c=(a + b) % n, cmap=CYCLIC, s=5, linewidth=0)
-        ax.set_title(words)
+    for ax, (x, words, across, up) in zip(axes[0], panels, strict=True):
+        mark = ax.scatter(*x.T, c=(a + b) % n, cmap=cyclic(), s=6, linewidth=0)
+        ax.set_title(words, fontsize=11)
+        ax.set_xlabel(across)
+        ax.set_ylabel(up)
         ax.set_aspect("equal")
+    axes[0, 1].set_xticks([])
+    axes[0, 1].set_yticks([])
     fig.colorbar(mark, ax=list(axes[0]), label="(a + b) mod n", shrink=0.8)
     return fig
 
@@ -82,7 +89,7 @@ def clusters(results: Results) -> Figure:
             ax, points = axes[line, column], results[f"example_{where}"][row]
             depth = points[:, 2]
             size = 5 + 9 * (depth - depth.min()) / max(float(np.ptp(depth)), 1e-9)
-            mark = ax.scatter(points[:, 0], points[:, 1], c=colour, cmap=CYCLIC, vmin=0, vmax=n,
+            mark = ax.scatter(points[:, 0], points[:, 1], c=colour, cmap=cyclic(), vmin=0, vmax=n,
                               s=size, linewidth=0)  # fmt: skip
             ax.set_aspect("equal", adjustable="datalim")
             ax.set_xlabel("component 1")

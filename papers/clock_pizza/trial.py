@@ -69,7 +69,8 @@ def train(config: Config, task: Task, run: Run) -> Outcome:
 
     Returns:
         `movie_<name>` [seed, frame]; `perfect` (test accuracy 1 at the end), `first_perfect` (steps,
-        -1 for never), `spikes`, [seed]; for one hidden layer what `look_inside` returns, for more
+        -1 for never), `spikes`, [seed]; for one hidden layer what `look_inside` returns
+        and `symmetricity`, for more
         what `look_inside_deep` does. The control "permuted" has answers that no circuit explains;
         of "untrained" there is no movie.
     """
@@ -81,7 +82,7 @@ def train(config: Config, task: Task, run: Run) -> Outcome:
         params, found = jax.vmap(lambda key: init(key, spec))(keys), {}
     else:
         params, found = _trained(config, task, run, spec)
-    look = look_inside if variant.depth == 1 else look_inside_deep
+    look = _look if variant.depth == 1 else look_inside_deep
     rows = [look(network_params(params, i), spec, variant.alpha, config) for i in range(len(seeds))]
     return found | {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
@@ -129,13 +130,8 @@ def _grid(params: Params, spec: ModelSpec, alpha: Any) -> Any:
     return forward_grid(params, spec, alpha if spec.arch == "attn" else None)
 
 
-@functools.partial(jax.jit, static_argnames="spec")
-def _first(params: Params, spec: ModelSpec, alpha: Any) -> Any:
-    return forward_grid(params, spec, alpha if spec.arch == "attn" else None).pre[0]
-
-
 def _first_pre(params: Params, spec: ModelSpec, alpha: float) -> Float[Array, "n n m"]:
-    return np.asarray(_first(params, spec, jnp.float32(alpha)), np.float64)
+    return np.asarray(_grid(params, spec, jnp.float32(alpha)).pre[0], np.float64)
 
 
 def network(params: Params, spec: ModelSpec, alpha: float) -> Network:
@@ -163,9 +159,14 @@ def _gradients(params: Params, spec: ModelSpec, triples: Any, alpha: Any) -> Any
     return embedding_gradients(params, spec, triples, mix)
 
 
-def look_inside(
+def _look(
     params: Params, spec: ModelSpec, alpha: float, config: Config
 ) -> dict[str, Float[Array, "..."]]:
+    row = look_inside(network(params, spec, alpha), config)
+    return row | {"symmetricity": np.asarray(symmetricity(params, spec, alpha))}
+
+
+def look_inside(net: Network, config: Config) -> dict[str, Float[Array, "..."]]:
     """Everything about a network of one hidden layer.
 
     Returns:
@@ -173,16 +174,14 @@ def look_inside(
         major cluster, largest first, then NaN; `skipped`, how many of the clusters that topology
         looks at were too small or rough for it; heat map, profile, points and bars of the largest.
     """
-    net = network(params, spec, alpha)
     clusters = method.cluster_by_frequency(net.pre, config.alive)
     found = circuits.major(clusters, config.major_share)
     row: dict[str, Any] = circuits.summary(net, clusters, config)
-    row |= {"symmetricity": symmetricity(params, spec, alpha)}
     row |= circuits.activity(net, clusters, found)
     row |= circuits.random_cluster(net, clusters, found)
     rows = [circuits.describe_cluster(net, clusters, f) for f in found]
     row |= _topology(net, clusters, found, rows, config)
-    row |= _table(rows, spec.order // 2)
+    row |= _table(rows, net.order // 2)
     row |= _example(net, clusters, found)
     return {name: np.asarray(value, np.float64) for name, value in row.items()}
 
