@@ -1,8 +1,8 @@
 """From networks to what claims and figures need: averages, intervals, distributions.
 
-Circuit statistics are of the networks with 100 % test accuracy at the last step; how many there were
-stands beside them. The unit is the network: clusters of one network are averaged first, weighted by
-their size, and intervals resample networks (95 % percentile bootstrap).
+Circuit statistics are of the networks with 100 % test accuracy at the last step; how many there
+were stands beside them. The unit is the network: clusters of one network are averaged first,
+weighted by their size, and intervals resample networks (95 % percentile bootstrap).
 """
 
 from __future__ import annotations
@@ -157,8 +157,8 @@ def alignment(nets: Sequence[Outcome], config: Config) -> dict[str, Array]:
     Returns:
         `pad/distances_<estimator>` [variant, n // 2 + 1, 3], shares of neurons at each distance;
         `pad/histogram` [variant, n, n], neurons at each remapped argmax; `mmd/<estimator>`
-        [variant, variant, 3], MMD with its jackknife interval, and `mmd/p_<estimator>`; for the four
-        networks of the paper `mmd/kappa` [kappa, 4, 4], NaN where one is missing.
+        [variant, variant, 3], MMD with its jackknife interval, and `mmd/p_<estimator>`; for the
+        four networks of the paper `mmd/kappa` [kappa, 4, 4], NaN where one is missing.
     """
     found: dict[str, Array] = {}
     for how in ("argmax", "raw", "centroid"):

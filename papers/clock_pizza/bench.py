@@ -27,11 +27,11 @@ def contest(arch: str, alpha: float) -> Contest:
     import jax.numpy as jnp
     import numpy as np
 
+    from shared.gpu.seeds import seed_keys
     from shared.groups.group import cyclic
     from shared.groups.networks import ModelSpec
     from shared.groups.task import CayleyTask
     from shared.groups.training import Hyper, TrainSpec, init_train, train_chunk
-    from shared.gpu.seeds import seed_keys
 
     task = CayleyTask(cyclic(MODULUS), 0.9)
     spec = ModelSpec(arch, MODULUS, d_embed=EMBEDDING, width=WIDTH, heads=HEADS)

@@ -235,14 +235,10 @@ def _sum_share(logits: Float[Array, "n n n"]) -> float:
 
 def _mixed(pre: Float[Array, "n n m"]) -> Float[Array, "n n m"]:
     """What is left of pre when its additive part (both main effects) is taken out."""
-    return (
-        pre - pre.mean(axis=0) - pre.mean(axis=1, keepdims=True) + pre.mean(axis=(0, 1))
-    )
+    return pre - pre.mean(axis=0) - pre.mean(axis=1, keepdims=True) + pre.mean(axis=(0, 1))
 
 
-def _alignment(
-    pre: Float[Array, "n n m"], freq: Int[Array, " m"], n: int
-) -> dict[str, object]:
+def _alignment(pre: Float[Array, "n n m"], freq: Int[Array, " m"], n: int) -> dict[str, object]:
     """PAD points of all alive neurons: histograms on the torus, distances to the line a = b."""
     half = n // 2 + 1
     found: dict[str, object] = {}

@@ -237,9 +237,7 @@ def _measure_variance(results: Results) -> list[Estimate] | None:
 
 
 def _judge_variance(estimates: Sequence[Estimate]) -> Verdict:
-    return _decide(
-        all(e.value >= 0.95 for e in estimates), all(e.value >= 0.90 for e in estimates)
-    )
+    return _decide(all(e.value >= 0.95 for e in estimates), all(e.value >= 0.90 for e in estimates))
 
 
 def _measure_order(results: Results) -> list[Estimate] | None:
@@ -281,7 +279,9 @@ def _measure_zhong(results: Results) -> list[Estimate] | None:
 def _judge_zhong(estimates: Sequence[Estimate]) -> Verdict:
     same = []
     for what in ("s", "q"):
-        (uniform,), (learned,) = (_named(estimates, f"{what}, Attention {a}") for a in ("0.0", "1.0"))
+        (uniform,), (learned,) = (
+            _named(estimates, f"{what}, Attention {a}") for a in ("0.0", "1.0")
+        )
         same.append(uniform.low <= learned.high and learned.low <= uniform.high)
     gradual = all(e.value <= 0.6 for e in _named(estimates, "largest step"))
     return _decide(all(same), gradual)
@@ -296,7 +296,7 @@ CLAIMS = (
         paper_value="rank 2, exact",
         measured_as="numerical rank, and what V_disc leaves unexplained, of 20 random clusters of "
         "20 simple neurons with equal phases",
-        rule="reproduced if every rank is 2 and no residual exceeds 1e-12; partly if only the latter",
+        rule="reproduced if every rank is 2 and no residual exceeds 1e-12; partly if only that",
         measure=functools.partial(_measure_theorem, kind="disc"),
         judge=functools.partial(_judge_theorem, rank=2),
     ),
@@ -307,7 +307,7 @@ CLAIMS = (
         place="Theorem 4.1 (ii)",
         paper_value="rank 4, exact",
         measured_as="the same with independent phases and V_torus",
-        rule="reproduced if every rank is 4 and no residual exceeds 1e-12; partly if only the latter",
+        rule="reproduced if every rank is 4 and no residual exceeds 1e-12; partly if only that",
         measure=functools.partial(_measure_theorem, kind="torus"),
         judge=functools.partial(_judge_theorem, rank=4),
     ),
@@ -336,8 +336,8 @@ CLAIMS = (
     ),
     Claim(
         id="C5",
-        statement="MLP-Add, Attention 0.0 and Attention 1.0 hold their inputs on a disc, MLP-Concat "
-        "on a torus.",
+        statement="MLP-Add, Attention 0.0 and Attention 1.0 hold their inputs on a disc, "
+        "MLP-Concat on a torus.",
         place="table of CKA in layer 1",
         paper_value="own manifold: Concat .994, Add .998, Att 0.0 .988, Att 1.0 .974; "
         "the other: .707, .706, .699, .689",
@@ -418,8 +418,8 @@ CLAIMS = (
         paper_value="by figure only",
         measured_as="mean activity at the largest remapped distance over that at distance 0, and "
         "the share of steps in between at which the mean profile falls",
-        rule="reproduced if the ratio is at most one half (upper end) and nine steps in ten fall in "
-        "the three, and the ratio is at least 0.8 in Concat (lower end); partly without Concat",
+        rule="reproduced if the ratio is at most one half (upper end) and nine steps in ten fall "
+        "in the three, and the ratio is at least 0.8 in Concat (lower end); partly without Concat",
         measure=_measure_activity,
         judge=_judge_activity,
     ),
@@ -449,14 +449,14 @@ CLAIMS = (
     ),
     Claim(
         id="C14",
-        statement="The metrics of Zhong et al. do not show two classes of circuit between Attention "
-        "0.0 and 1.0; only MLP-Concat is another manifold.",
+        statement="The metrics of Zhong et al. do not show two classes of circuit between "
+        "Attention 0.0 and 1.0; only MLP-Concat is another manifold.",
         place="discussion",
         paper_value="by figure only",
         measured_as="gradient symmetricity s and distance irrelevance q of the four architectures; "
         "largest step of the mean between neighbouring attention rates over the whole change",
-        rule="reproduced if neither metric tells Attention 0.0 from 1.0 (intervals overlap); partly "
-        "if the ends differ but the sweep has no step above 0.6 of the change",
+        rule="reproduced if neither metric tells Attention 0.0 from 1.0 (intervals overlap); "
+        "partly if the ends differ but the sweep has no step above 0.6 of the change",
         measure=_measure_zhong,
         judge=_judge_zhong,
         finding="The metrics do tell the two ends apart, networks never overlap. Between them they "

@@ -98,7 +98,7 @@ class Config:
     major_share: float = 0.01
     """A cluster is major with at least 3 neurons and this share of the alive ones."""
     topology: Literal["auto", "on", "off"] = "auto"
-    """Betti numbers need the extra `topology` (ripser or gudhi): auto leaves them out without it."""
+    """Betti numbers need the extra `topology` (ripser or gudhi): auto does without it."""
     topology_neurons: int = 20
     """Smaller clusters are too small for topology."""
     topology_r2: float = 0.9

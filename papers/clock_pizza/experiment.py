@@ -45,7 +45,7 @@ def tasks(config: Config) -> list[Task]:
 
 
 def control_variants(config: Config) -> tuple[Variant, ...]:
-    """The variants that negative controls are made of: the cheap ones, MLPs and uniform attention."""
+    """What negative controls are made of: the cheap ones, MLPs and uniform attention."""
     return tuple(v for v in config.variants if v.alpha == 0)
 
 

@@ -71,8 +71,9 @@ def interpolation(results: Results) -> Figure:
     """The whole attention axis: what changes between uniform and learned attention."""
     rows = [i for i, arch in enumerate(results["arch"]) if str(arch) == "attention"]
     alpha = results["alpha"][rows]
-    looks = plotting.looks("disc, layer 1", "torus, layer 1", "circle, logits", "hole of the annulus",
-                           "value")  # fmt: skip
+    looks = plotting.looks(
+        "disc, layer 1", "torus, layer 1", "circle, logits", "hole of the annulus"
+    )
     fig, axes = plotting.figure(2, 3, height=6.2, sharex=True)
     for label, table in (("disc, layer 1", "table/pre_cka_disc"),
                          ("torus, layer 1", "table/pre_cka_torus"),
@@ -351,7 +352,7 @@ def _rows(ax: Axes, cells: list[Any], look: plotting.Look, label: str) -> None:
 
 
 def controls(results: Results) -> Figure:
-    """Negative and positive controls of similarity: nothing but trained circuits reads as a disc."""
+    """Controls of similarity: nothing but trained circuits reads as a disc."""
     rows = shown(results)
     fig, axes = plotting.figure(1, 2, height=4.2, sharey=True)
     looks = plotting.looks("trained", "phases dealt anew", "random neurons",

@@ -24,8 +24,6 @@ independent, X = V_torus W has rank 4 (from four neurons on). The disc is a line
 torus, (x1 + x3, x2 + x4). Pairs (a, b) are ordered as a n + b wherever they are one axis.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 import warnings
@@ -373,8 +371,8 @@ def distance_irrelevance(logits: Real[Array, "..."]) -> float:
     """q: mean over d = a - b of std over the pairs at that d, over the std of all pairs.
 
     Of the CORRECT logit L(a, b) = logits[a, b, a + b]. 0 where it depends on a - b alone (pizza);
-    near 1 where a - b is irrelevant (clock). Deviation: the training script of Zhong et al. logs a
-    column of this name from the largest wrong logit; their notebook and figures use the correct one.
+    near 1 where a - b is irrelevant (clock). Deviation: the training script of Zhong et al. logs
+    a column of this name from the largest wrong logit; their notebook uses the correct one.
 
     Returns:
         q, or NaN with a warning where all correct logits are equal.
@@ -437,8 +435,8 @@ def handbuilt_net(
     """A network of simple neurons that adds mod n: the ideal pizza (disc) or torus circuit.
 
     relu(A[a] + B[b]) U with A = cos(theta_a + phi_L), B = cos(theta_b + phi_R) and
-    U = cos(theta_c + phi_L + phi_R) / phases. Phases are equally spaced, equal on both sides for the
-    disc (n_phases neurons a frequency), on a grid for the torus (n_phases^2). In the limit the
+    U = cos(theta_c + phi_L + phi_R) / phases. Phases are equally spaced, equal on both sides for
+    the disc (n_phases neurons a frequency), on a grid for the torus (n_phases^2). In the limit the
     logits of one frequency are cos(theta_c - theta_a - theta_b) times (2 / (3 pi))
     |cos((theta_a - theta_b) / 2)| for the disc, times 4 / (3 pi^2) for the torus.
 

@@ -4,8 +4,6 @@ Simple neurons cos(theta_a + phi_L) + cos(theta_b + phi_R), uniform phases, equa
 formulas are derived here and checked numerically by the tests; the paper does not state them.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -15,7 +13,7 @@ from scipy.special import i0e
 Array = np.ndarray
 
 ANNULUS_CIRCLE_CKA = 8 / math.pi**2
-"""CKA of an ideal pizza's annulus |cos((theta_a - theta_b) / 2)| V_circ with the circle, n large."""
+"""CKA of an ideal pizza's annulus |cos((theta_a - theta_b) / 2)| V_circ with the circle."""
 TORUS_AMPLITUDE = 4 / (3 * math.pi**2)
 """Size of cos(theta_c - theta_a - theta_b) in the logits of independent phases, for any (a, b)."""
 RELU_FIRST_ORDER = 0.7446
@@ -34,7 +32,7 @@ def similarity_from_coherence(
 
 
 def coherence_of_noise(sigma: float) -> float:
-    """rho of Gaussian phase differences of standard deviation sigma (radians): exp(-sigma^2 / 2)."""
+    """rho of Gaussian phase differences of standard deviation sigma: exp(-sigma^2 / 2)."""
     return math.exp(-(sigma**2) / 2)
 
 
@@ -53,7 +51,7 @@ def annulus_hole(n: int) -> float:
 
 
 def uniform_distance(n: int) -> float:
-    """Mean torus distance to a = b of independent uniform a and b: (n^2 - 1) / (4 n), even n n/4."""
+    """Mean torus distance to a = b of uniform a and b: (n^2 - 1) / (4 n), or n / 4 if even."""
     return (n * n - n % 2) / (4 * n)
 
 

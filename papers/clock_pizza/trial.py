@@ -1,7 +1,5 @@
 """One training task: networks of one variant, trained, and every number about their circuits."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +13,7 @@ from papers.clock_pizza import circuits, method
 from papers.clock_pizza.circuits import MANIFOLDS, Network, Row
 from papers.clock_pizza.config import Config, Variant
 from shared.experiment.spec import Outcome, Run, Task
+from shared.gpu.seeds import seed_keys
 from shared.groups.group import cyclic
 from shared.groups.networks import (
     ModelSpec,
@@ -33,7 +32,6 @@ from shared.groups.training import (
     network_params,
     train_chunk,
 )
-from shared.gpu.seeds import seed_keys
 
 Array = np.ndarray
 TRIPLES = 100
@@ -68,10 +66,9 @@ def train(config: Config, task: Task, run: Run) -> Outcome:
     """Train all networks of the task and look into them; arrays with the seeds first.
 
     Returns:
-        `movie_<name>` [seed, frame]; `perfect` (test accuracy 1 at the end), `first_perfect` (steps,
-        -1 for never), `spikes`, [seed]; for one hidden layer what `look_inside` returns
-        and `symmetricity`, for more
-        what `look_inside_deep` does. The control "permuted" has answers that no circuit explains;
+        `movie_<name>` [seed, frame]; `perfect` (test accuracy 1 at the end), `first_perfect`
+        (steps, -1 for never), `spikes`, [seed]; for one hidden layer what `look_inside` returns
+        and `symmetricity`, for more what `look_inside_deep` does. The control "permuted" has answers that no circuit explains;
         of "untrained" there is no movie.
     """
     variant, control = variant_of(task), task.params.get("control", "")
@@ -193,7 +190,9 @@ def _topology(
     pairs, skipped = net.order**2, 0
     bars = {name: np.full((circuits.EXAMPLE_BARS, 3), np.nan) for name in ("pre", "logits")}
     for row in rows:
-        row |= {f"{where}_{name}": np.nan for where in bars for name in ("b0", "b1", "b2", "stable")}
+        row |= {
+            f"{where}_{name}": np.nan for where in bars for name in ("b0", "b1", "b2", "stable")
+        }
     looked = config.topology_clusters if config.with_topology else 0
     for rank, (f, row) in enumerate(zip(found[:looked], rows, strict=False)):
         if circuits.too_small(row["size"], row["r2"], config):
@@ -268,9 +267,7 @@ def look_inside_deep(
     return table
 
 
-def _deep_row(
-    pre: Float[Array, "n n m"], clusters: method.Clusters, f: int, config: Config
-) -> Row:
+def _deep_row(pre: Float[Array, "n n m"], clusters: method.Clusters, f: int, config: Config) -> Row:
     n, members = len(pre), clusters.members[f]
     x = pre[..., members].reshape(n * n, -1)
     both = float(clusters.r2_order2[members].mean())

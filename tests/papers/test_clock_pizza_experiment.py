@@ -10,8 +10,18 @@ import jax
 import numpy as np
 import pytest
 
-from papers.clock_pizza import analysis, circuits, claims, config, exact, experiment, figures
-from papers.clock_pizza import method, oracle, trial
+from papers.clock_pizza import (
+    analysis,
+    circuits,
+    claims,
+    config,
+    exact,
+    experiment,
+    figures,
+    method,
+    oracle,
+    trial,
+)
 from papers.clock_pizza.circuits import Network
 from papers.clock_pizza.config import PRESETS, Config, Variant
 from shared import plotting
@@ -180,9 +190,7 @@ def test_summed_activity_of_an_ideal_pizza() -> None:
     n = 13
     net = method.handbuilt_net(n, (3,), 200, "disc")
     pre, logits = method.forward(net)
-    found = circuits.activity(
-        Network(pre, net["U"], logits), method.cluster_by_frequency(pre), [3]
-    )
+    found = circuits.activity(Network(pre, net["U"], logits), method.cluster_by_frequency(pre), [3])
     np.testing.assert_allclose(found["profile"], oracle.summed_activity(n), atol=1e-3)
     assert np.diag(found["heat"]) == pytest.approx(np.ones(n), abs=1e-3)
 

@@ -34,7 +34,7 @@ N = 59
 
 
 def simple(n, f, phi_l, phi_r, amp_l=1.0, amp_r=1.0):
-    """Pre-activations [n, n, m] of simple neurons, written out by loops over nothing but neurons."""
+    """Pre-activations [n, n, m] of simple neurons, written out neuron by neuron."""
     x = 2 * np.pi * f * np.arange(n) / n
     neurons = [
         amp_l * np.cos(x[:, None] + p) + amp_r * np.cos(x[None] + q)
