@@ -81,8 +81,8 @@ def clusters(nets: Sequence[Outcome]) -> dict[str, Array]:
         rows["seed"].append(np.nonzero(there)[0].astype(float))
         for name in CLUSTER_COLUMNS:
             rows[name].append(net[f"cluster_{name}"][there])
-    found = {f"cluster/{name}": _short(np.concatenate(parts)) for name, parts in rows.items()}
-    for name in (*CLUSTER_COLUMNS,):
+    found = {f"cluster/{name}": _short(np.concatenate(parts), 3) for name, parts in rows.items()}
+    for name in CLUSTER_COLUMNS:
         if name in ("f", "size"):
             continue
         for table, weighted in (("table", True), ("plain", False)):
@@ -156,7 +156,7 @@ def alignment(nets: Sequence[Outcome], config: Config) -> dict[str, Array]:
 
     Returns:
         `pad/distances_<estimator>` [variant, n // 2 + 1, 3], shares of neurons at each distance;
-        `pad/histogram` [variant, n, n], neurons at each remapped argmax; `mmd/<estimator>`
+        `pad/histogram` [pictured, n, n], neurons at each remapped argmax; `mmd/<estimator>`
         [variant, variant, 3], MMD with its jackknife interval, and `mmd/p_<estimator>`; for the
         four networks of the paper `mmd/kappa` [kappa, 4, 4], NaN where one is missing.
     """
@@ -169,8 +169,9 @@ def alignment(nets: Sequence[Outcome], config: Config) -> dict[str, Array]:
             rows.append(_cells(counts / counts.sum(axis=1, keepdims=True)))
         found[f"pad/distances_{how}"] = _short(np.array(rows))
     found["pad/histogram"] = np.array(
-        [net["pad_argmax"][_perfect(net)].sum(axis=0) for net in nets], dtype=np.int32
-    )
+        [nets[i]["pad_argmax"][_perfect(nets[i])].sum(axis=0) for i in pictured(config)],
+        dtype=np.int32,
+    ).reshape(-1, config.modulus, config.modulus)
     for how in ("argmax", "centroid"):
         value, p = _mmd_matrix(nets, f"pad_{how}", config.kappa, config.permutations)
         found |= {f"mmd/{how}": _short(value), f"mmd/p_{how}": _short(p)}
@@ -237,16 +238,26 @@ def _jackknife(sums: Float[Array, "g g"], counts: Float[Array, " g"], first: int
 # --- Pictures, training, depth, controls ----------------------------------------------------------
 
 
-def pictures(nets: Sequence[Outcome]) -> dict[str, Array]:
-    """`profile` [variant, n // 2 + 1, 3]; and of the first perfect network of each variant, its
-    largest cluster: `heat` [variant, n, n] in hundredths, points and persistence bars."""
+def pictured(config: Config) -> list[int]:
+    """Rows of the paper's four architectures, as far as this run has them."""
+    return [i for i, v in enumerate(config.variants) if v.name in HEADLINE]
+
+
+def pictures(nets: Sequence[Outcome], config: Config) -> dict[str, Array]:
+    """`profile` [variant, n // 2 + 1, 3]; and of the first perfect network of each of the paper's
+    architectures, `pictured` [pictured] by name, its largest cluster: `heat` [pictured, n, n] in
+    hundredths, points and persistence bars."""
+    rows = pictured(config)
     found = {
         "profile": _short(np.array([_cells(_finite_rows(net, "profile")) for net in nets])),
+        "pictured": np.asarray([config.variants[i].name for i in rows]),
     }
-    heat = np.stack([_first(net, "heat") for net in nets])
+    if not rows:
+        return found
+    heat = np.stack([_first(nets[i], "heat") for i in rows])
     found["heat"] = np.rint(100 * np.nan_to_num(heat)).astype(np.int32)
     for name in ("example_sum", "example_pre", "example_logits", "bars_pre", "bars_logits"):
-        found[name] = _short(np.stack([_first(net, name) for net in nets]), 2)
+        found[name] = _short(np.stack([_first(nets[i], name) for i in rows]), 2)
     return found
 
 

@@ -29,7 +29,7 @@ RSM_ROWS = 1500
 """Pairs behind an RSM similarity where there are more: 1.1 million distances."""
 READOUT_SHARE = 0.99
 """The readout sees the directions that hold this share of its squared weights."""
-EXAMPLE_POINTS = 280
+EXAMPLE_POINTS = 180
 EXAMPLE_BARS = 40
 
 
@@ -84,15 +84,13 @@ def describe_cluster(net: Network, clusters: Clusters, f: int) -> Row:
     own = method.cluster_logits(net.post, net.out, members)
     ideal = {kind: method.reference(n, f, kind) for kind in MANIFOLDS}
     phi = method.phases(net.pre[..., members], f)
-    hole, radius = annulus(own, f)
     row: Row = {
         "f": f,
         "size": len(members),
         "r2": float(clusters.r2[members].mean()),
         "second": float((clusters.r2_order2 - clusters.r2)[members].mean()),
         "rho": method.phase_coherence(phi.phi_l, phi.phi_r),
-        "hole": hole,
-        "radius": radius,
+        "hole": annulus(own, f),
     }
     shares = variance_shares(x)
     row |= {"pc2": float(shares[:2].sum()), "pc4": float(shares[:4].sum())}
@@ -106,10 +104,9 @@ def _similarities(where: str, x: Float[Array, "pairs d"], ideal: dict[str, Array
     rows = slice(None)
     if len(x) > RSM_ROWS:
         rows = np.random.default_rng(0).choice(len(x), RSM_ROWS, replace=False)
-    found: Row = {}
-    for kind, reference in ideal.items():
-        found[f"{where}_cka_{kind}"] = method.linear_cka(x, reference)
-        found[f"{where}_rsm_{kind}"] = method.rsm(x[rows], reference[rows])
+    found = {f"{where}_cka_{kind}": method.linear_cka(x, ref) for kind, ref in ideal.items()}
+    for kind in ("disc", "torus") if where == "pre" else ("circle",):
+        found[f"{where}_rsm_{kind}"] = method.rsm(x[rows], ideal[kind][rows])
     return found
 
 
@@ -126,7 +123,9 @@ def _seen_by_readout(
     seen = (x - x.mean(axis=0)) @ left[:, :keep]
     share = np.sum(seen**2) / np.sum((x - x.mean(axis=0)) ** 2)
     row: Row = {"seen_share": float(share), "seen_directions": float(keep)}
-    return row | {f"seen_{kind}": method.linear_cka(seen, ideal[kind]) for kind in MANIFOLDS}
+    return row | {
+        f"seen_{kind}": method.linear_cka(seen, ideal[kind]) for kind in ("disc", "circle")
+    }
 
 
 def _shuffled(phi: method.Phases, n: int, f: int, ideal: dict[str, Array]) -> Row:

@@ -14,6 +14,7 @@ from shared.experiment.spec import Claim, Estimate, Results, Verdict
 FOUR = ("MLP-Concat", "MLP-Add", "Attention 0.0", "Attention 1.0")
 DISC = FOUR[1:]
 LEAST = 3  # perfect networks of each kind; with fewer nothing is decided
+LEAST_RATES = 5  # attention rates; a coarser sweep cannot tell a slope from a step
 NEAR = 0.05  # how far from the paper's number a similarity may lie: its networks were others
 PAPER_CKA = {"MLP-Concat": 0.994, "MLP-Add": 0.998, "Attention 0.0": 0.988, "Attention 1.0": 0.974}
 PAPER_RSM = {"MLP-Concat": 0.578, "MLP-Add": 0.998, "Attention 0.0": 0.986}
@@ -263,7 +264,7 @@ def _measure_zhong(results: Results) -> list[Estimate] | None:
 
     rates = np.asarray(results["alpha"])[np.asarray(results["arch"]) == "attention"]
     names = [str(name) for name in results["variants"] if str(name).startswith("Attention")]
-    if len(rates) < 3 or not _enough(results) or not _enough(results, names):
+    if len(rates) < LEAST_RATES or not _enough(results) or not _enough(results, names):
         return None
     from papers.clock_pizza.analysis import network_values, over_networks
 

@@ -222,7 +222,7 @@ PRESETS = {
     "quick": Config(
         seeds=8,
         modulus=31,
-        alphas=(0.0, 0.5, 1.0),
+        alphas=(0.0, 0.6, 0.8, 1.0),
         between_seeds=4,
         embedding=48,
         width=160,
@@ -239,9 +239,9 @@ PRESETS = {
     # Up to an hour on two cores, the evidence kept in git: the paper's modulus, fewer and smaller
     # networks, a larger step.
     "cpu": Config(
-        seeds=6,
-        alphas=(0.0, 0.25, 0.5, 0.75, 1.0),
-        between_seeds=3,
+        seeds=16,
+        alphas=(0.0, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+        between_seeds=8,
         embedding=64,
         width=256,
         steps=1500,
@@ -250,9 +250,9 @@ PRESETS = {
         l2=1e-4,
         attention_learning_rate=5e-3,
         depths=(2,),
-        depth_seeds=3,
+        depth_seeds=6,
         depth_width=192,
-        control_seeds=2,
+        control_seeds=3,
     ),
     # The paper's own scale, for a GPU.
     "paper": Config(),

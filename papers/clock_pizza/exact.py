@@ -61,7 +61,7 @@ def coherence(n: int, neurons: int = 400) -> dict[str, Array]:
         "rho": np.asarray(rho),
         "cka": np.asarray(rows).T,
         "grid": grid,
-        "closed": np.stack([np.asarray(x) for x in oracle.similarity_from_coherence(grid)]),
+        "closed": np.round([np.asarray(x) for x in oracle.similarity_from_coherence(grid)], 5),
     }
 
 
@@ -88,7 +88,7 @@ def ideal_networks(n: int, topology: bool, landmarks: int) -> dict[str, Array]:
         row: dict[str, object] = ideal_scores(logits)
         row |= {
             "irrelevance": method.distance_irrelevance(logits),
-            "hole": annulus(own.reshape(n, n, n), f)[0],
+            "hole": annulus(own.reshape(n, n, n), f),
         }
         for manifold in ("disc", "torus", "circle"):
             ideal = method.reference(n, f, manifold)
@@ -119,8 +119,8 @@ def ideal_scores(logits: Float[Array, "n n n"]) -> dict[str, object]:
     return {"accuracy": np.mean(lead > 0), "least_margin": lead.min()}
 
 
-def annulus(logits: Float[Array, "n n n"], f: int) -> tuple[float, float]:
-    """Least and mean radius, over the largest, of the logits' component at frequency f.
+def annulus(logits: Float[Array, "n n n"], f: int) -> float:
+    """Hole of a cluster's logits: the least radius of their component at f over the largest.
 
     z(a, b) = sum_c logits[a, b, c] e^{-i theta_c}: its angle is theta_a + theta_b and its size the
     radius of the annulus at (a, b), averaged here over the pairs with equal a - b.
@@ -131,7 +131,7 @@ def annulus(logits: Float[Array, "n n n"], f: int) -> tuple[float, float]:
     d, b = np.arange(n)[:, None], np.arange(n)
     radius = np.abs(np.mean((z * np.conj(turn))[(d + b) % n, b], axis=1))
     top = radius.max()
-    return (float(radius.min() / top), float(radius.mean() / top)) if top > 0 else (np.nan, np.nan)
+    return float(radius.min() / top) if top > 0 else np.nan
 
 
 def _cluster(

@@ -101,7 +101,7 @@ def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
     results |= analysis.networks(nets)
     results |= analysis.clusters(nets)
     results |= analysis.alignment(nets, config)
-    results |= analysis.pictures(nets)
+    results |= analysis.pictures(nets, config)
     results |= analysis.movie(nets)
     if config.deep_variants:
         results |= analysis.deep([outcomes[f"deep/{v.key}"] for v in config.deep_variants])

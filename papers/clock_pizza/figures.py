@@ -93,7 +93,7 @@ def interpolation(results: Results) -> Figure:
     axes[0, 0].set_ylabel("CKA")
     axes[0, 1].set_ylabel("smallest radius / largest")
     for ax in axes[1]:
-        ax.set_xlabel("attention rate α (0 uniform, 1 learned)")
+        ax.set_xlabel("attention rate α")
     _headline(fig, f"From pizza to clock: {steps_note(results)}")
     plotting.legend_outside(fig)
     return fig

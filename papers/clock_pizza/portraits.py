@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +34,12 @@ def shown(results: Results) -> list[tuple[int, str]]:
     """Row and name of the paper's four architectures, as far as this run has them."""
     names = [str(name) for name in results["variants"]]
     return [(names.index(name), name) for name in FOUR if name in names]
+
+
+def pictures(results: Results) -> list[tuple[int, int, str]]:
+    """Place among the pictures, row among the variants, and name of the same."""
+    placed = [str(name) for name in results["pictured"]]
+    return [(placed.index(name), row, name) for row, name in shown(results)]
 
 
 def title(name: str) -> str:
@@ -80,10 +85,10 @@ def ideal(results: Results) -> Figure:
 
 def clusters(results: Results) -> Figure:
     """Figure 2: the largest cluster of one network of each kind, before the ReLU and in logits."""
-    rows = shown(results)
+    rows = pictures(results)
     fig, axes = plotting.figure(2, len(rows), height=5.6)
     n, mark = int(results["modulus"]), None
-    for column, (row, name) in enumerate(rows):
+    for column, (row, _, name) in enumerate(rows):
         colour = results["example_sum"][row]
         for line, where in enumerate(("pre", "logits")):
             ax, points = axes[line, column], results[f"example_{where}"][row]
@@ -103,10 +108,10 @@ def clusters(results: Results) -> Figure:
 
 def activity(results: Results) -> Figure:
     """Figure 3: activations after the ReLU summed over a cluster, and against the distance."""
-    rows = shown(results)
+    rows = pictures(results)
     fig, axes = plotting.figure(1, len(rows) + 1, width=13.0, height=3.5)
     mark: Any = None
-    for ax, (row, name) in zip(axes[0], rows, strict=False):
+    for ax, (row, _, name) in zip(axes[0], rows, strict=False):
         mark = ax.imshow(results["heat"][row] / 100, origin="lower", cmap="magma", vmin=0, vmax=1)
         ax.set_title(title(name), fontsize=10)
         ax.set_xlabel("b, remapped")
@@ -114,7 +119,7 @@ def activity(results: Results) -> Figure:
     axes[0, 0].set_ylabel("a, remapped")
     fig.colorbar(mark, ax=list(axes[0, :-1]), label="summed activity / largest", shrink=0.8)
     ax = axes[0, -1]
-    for row, name in rows:
+    for _, row, name in rows:
         cells = results["profile"][row]
         x = np.arange(len(cells))
         ax.fill_between(x, cells[:, 1], cells[:, 2], color=LOOKS[name].colour, alpha=0.18, lw=0)
@@ -131,29 +136,36 @@ def activity(results: Results) -> Figure:
 
 def alignment(results: Results) -> Figure:
     """Figures 4 and 5: where neurons respond most, and how far from a = b that is."""
-    rows = shown(results)
+    rows = pictures(results)
     fig, axes = plotting.figure(1, len(rows) + 1, width=13.0, height=3.5)
     n = int(results["modulus"])
-    for ax, (row, name) in zip(axes[0], rows, strict=False):
-        counts = results["pad/histogram"][row]
+    for ax, (place, row, name) in zip(axes[0], rows, strict=False):
+        counts = results["pad/histogram"][place]
         places = np.argwhere(counts > 0)
         sizes = counts[places[:, 0], places[:, 1]]
         ax.plot([0, n - 1], [0, n - 1], color="#BBBBBB", linewidth=1, zorder=1)
-        ax.scatter(places[:, 1], places[:, 0], s=3 + 60 * sizes / max(sizes.max(initial=1), 6),
-                   color=LOOKS[name].colour, alpha=0.55, linewidth=0, zorder=2)  # fmt: skip
+        ax.scatter(
+            places[:, 1],
+            places[:, 0],
+            s=(120 / n) * np.minimum(sizes, 12) ** 0.8,
+            color=LOOKS[name].colour,
+            linewidth=0,
+            zorder=2,
+        )
         good = int((results["net/perfect"][row] == 1).sum())
         ax.set_title(f"{title(name)}\n{int(counts.sum())} neurons, {good} networks", fontsize=9.5)
         ax.set_xlabel("b*, remapped")
         ax.set_aspect("equal")
     axes[0, 0].set_ylabel("a*, remapped")
     ax = axes[0, -1]
-    for row, name in rows:
+    for _, row, name in rows:
         cells = results["pad/distances_argmax"][row]
         x = np.arange(len(cells))
         ax.fill_between(x, cells[:, 1], cells[:, 2], color=LOOKS[name].colour, alpha=0.18, lw=0)
         ax.plot(x, cells[:, 0], color=LOOKS[name].colour, label=title(name))
     ax.axhline(2 / n, color=plotting.NEUTRAL, linestyle="--", linewidth=1.2, label="uniform")
     ax.set_yscale("symlog", linthresh=0.01)
+    ax.set_ylim(0, 1)
     ax.set_xlabel("distance to a = b (steps)")
     ax.set_ylabel("share of neurons")
     plotting.legend_outside(fig)
@@ -162,12 +174,12 @@ def alignment(results: Results) -> Figure:
 
 def persistence(results: Results) -> Figure:
     """Persistence diagrams of the largest cluster of one network of each kind."""
-    rows = shown(results)
+    rows = pictures(results)
     fig, axes = plotting.figure(2, len(rows), height=5.6, sharex=True, sharey=True)
     bars = np.stack([results["bars_pre"], results["bars_logits"]])
     top = float(np.nanmax(bars[..., 2], initial=1.0)) * 1.05
     for line, where in enumerate(("layer 1", "logits")):
-        for column, (row, name) in enumerate(rows):
+        for column, (row, _, name) in enumerate(rows):
             ax, table = axes[line, column], bars[line, row]
             ax.plot([0, top], [0, top], color="#999999", linewidth=1)
             for dim, (label, look) in enumerate(DIMENSIONS.items()):
@@ -190,9 +202,3 @@ def persistence(results: Results) -> Figure:
 def _headline(fig: Figure, text: str) -> None:
     with plotting.style():
         fig.suptitle(text, x=0.01, ha="left", fontsize=12)
-
-
-def has_points(results: Results, names: Sequence[str]) -> bool:
-    """Whether the largest clusters of these arrays are there to be drawn."""
-    rows = [row for row, _ in shown(results)]
-    return bool(rows) and all(np.isfinite(results[name][rows]).any() for name in names)

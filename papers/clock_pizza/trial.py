@@ -68,8 +68,8 @@ def train(config: Config, task: Task, run: Run) -> Outcome:
     Returns:
         `movie_<name>` [seed, frame]; `perfect` (test accuracy 1 at the end), `first_perfect`
         (steps, -1 for never), `spikes`, [seed]; for one hidden layer what `look_inside` returns
-        and `symmetricity`, for more what `look_inside_deep` does. The control "permuted" has answers that no circuit explains;
-        of "untrained" there is no movie.
+        and `symmetricity`, for more what `look_inside_deep` does.
+        The control "permuted" has answers that no circuit explains; "untrained" has no movie.
     """
     variant, control = variant_of(task), task.params.get("control", "")
     spec, seeds = model_spec(config, variant), task.seeds
@@ -186,7 +186,7 @@ def look_inside(net: Network, config: Config) -> dict[str, Float[Array, "..."]]:
 def _topology(
     net: Network, clusters: method.Clusters, found: Sequence[int], rows: list[Row], config: Config
 ) -> dict[str, Any]:
-    """Betti numbers into the rows of the largest clusters; bars of the largest."""
+    """Betti numbers into the rows of the largest clusters; bars of the first that is examined."""
     pairs, skipped = net.order**2, 0
     bars = {name: np.full((circuits.EXAMPLE_BARS, 3), np.nan) for name in ("pre", "logits")}
     for row in rows:
@@ -194,7 +194,7 @@ def _topology(
             f"{where}_{name}": np.nan for where in bars for name in ("b0", "b1", "b2", "stable")
         }
     looked = config.topology_clusters if config.with_topology else 0
-    for rank, (f, row) in enumerate(zip(found[:looked], rows, strict=False)):
+    for f, row in zip(found[:looked], rows, strict=False):
         if circuits.too_small(row["size"], row["r2"], config):
             skipped += 1
             continue
@@ -203,7 +203,7 @@ def _topology(
         for where, x in (("pre", net.pre[..., members]), ("logits", own)):
             betti, diagrams = circuits.topology(x.reshape(pairs, -1), config)
             row |= {f"{where}_{name}": value for name, value in betti.items()}
-            if rank == 0:
+            if not np.isfinite(bars[where]).any():
                 bars[where] = circuits.longest_bars(diagrams)
     return {"skipped": skipped} | {f"bars_{where}": table for where, table in bars.items()}
 
@@ -219,13 +219,13 @@ def _table(rows: Sequence[Row], slots: int) -> dict[str, Float[Array, " slots"]]
 
 
 CLUSTER_COLUMNS = (
-    *("f", "size", "r2", "second", "rho", "hole", "radius", "pc2", "pc4"),
-    *(f"{where}_{measure}_{kind}" for where in ("pre", "logits") for measure in ("cka", "rsm")
-      for kind in MANIFOLDS),
-    *("seen_share", "seen_directions", "seen_disc", "seen_torus", "seen_circle"),
+    *("f", "size", "r2", "second", "rho", "hole", "pc2", "pc4"),
+    *("pre_cka_disc", "pre_cka_torus", "pre_cka_circle", "pre_rsm_disc", "pre_rsm_torus"),
+    *("logits_cka_disc", "logits_cka_torus", "logits_cka_circle", "logits_rsm_circle"),
+    *("seen_share", "seen_directions", "seen_disc", "seen_circle"),
     *("shuffled_disc", "shuffled_torus"),
     *(f"{where}_{name}" for where in ("pre", "logits") for name in ("b0", "b1", "b2", "stable")),
-)  # fmt: skip
+)
 """What is known of each major cluster."""
 
 
