@@ -157,19 +157,13 @@ def approx_coset(c: int, k1: int, k2: int, d: int, nprime: int) -> Int[Array, " 
     return np.unique((c + d * np.arange(-k1, k2 + 1)) % nprime)
 
 
-def ideal_margin(n: int, names: Sequence[str]) -> float:
-    """min over x != e of sum over rho in S of chi(e) - chi(x): 0 if S does not determine x."""
-    chosen = [rho.character for rho in _named(irreps(n), names)]
-    return float(min((c[0] - c[1:] for c in [np.sum(chosen, axis=0)]), default=np.zeros(1)).min())
-
-
 # --- Any group: Fourier ---------------------------------------------------------------------------
 
 
 def gft(
-    f: Real[Array, "G *rest"], reps: Sequence[Irrep] | None = None
-) -> dict[str, Float[Array, "..."]]:
-    """f^(rho) [d, d, *rest] of every irrep, equation (3); `reps` default to those of D_n, G = 2n.
+    f: Real[Array, "G ..."], reps: Sequence[Irrep] | None = None
+) -> dict[str, Float[Array, "d d ..."]]:
+    """f^(rho) [d, d, ...] of every irrep, equation (3); `reps` default to those of D_n, G = 2n.
 
     (f * h)^ = f^ h^ for (f * h)(x) = sum_{a b = x} f(a) h(b).
     """
@@ -177,8 +171,8 @@ def gft(
 
 
 def igft(
-    coefficients: Mapping[str, Float[Array, "..."]], reps: Sequence[Irrep]
-) -> Float[Array, "G *rest"]:
+    coefficients: Mapping[str, Float[Array, "d d ..."]], reps: Sequence[Irrep]
+) -> Float[Array, "G ..."]:
     """f(g) = (1/|G|) sum_rho d_rho tr(f^(rho) rho(g)^T)."""
     parts = [
         rho.dim / rho.commutant / len(rho.mats)
@@ -189,8 +183,8 @@ def igft(
 
 
 def energy(
-    f: Real[Array, "G *rest"], reps: Sequence[Irrep] | None = None
-) -> Float[Array, "irreps *rest"]:
+    f: Real[Array, "G ..."], reps: Sequence[Irrep] | None = None
+) -> Float[Array, "irreps ..."]:
     """E_rho, equation (4)."""
     given = _reps(f, reps)
     return np.stack([
@@ -199,8 +193,8 @@ def energy(
 
 
 def gft2(
-    f: Real[Array, "G G *rest"], reps: Sequence[Irrep] | None = None
-) -> Float[Array, "irreps irreps *rest"]:
+    f: Real[Array, "G G ..."], reps: Sequence[Irrep] | None = None
+) -> Float[Array, "irreps irreps ..."]:
     """Energy of f(a, b) by the irrep of a and the irrep of b, summing to sum f^2.
 
     U(a) + V(b) lies on (rho, triv) and (triv, rho), the *axes*; what depends on a b lies on the
@@ -211,7 +205,7 @@ def gft2(
         [np.sqrt(_weight(rho)) * rho.mats.reshape(len(rho.mats), -1) for rho in given], axis=1
     )
     first = np.tensordot(basis, f, (0, 0))
-    squares = np.tensordot(basis, first, (0, 1)) ** 2  # [entries of b, entries of a, *rest]
+    squares = np.tensordot(basis, first, (0, 1)) ** 2  # [entries of b, entries of a, ...]
     starts = np.cumsum([0, *(rho.dim**2 for rho in given[:-1])])
     return np.add.reduceat(np.add.reduceat(squares, starts, 0), starts, 1).swapaxes(0, 1)
 
@@ -227,14 +221,6 @@ def _reps(f: Array, reps: Sequence[Irrep] | None) -> Sequence[Irrep]:
             f"The irreps are of a group of order {len(given[0].mats)}; the array has {len(f)} rows."
         )
     return given
-
-
-def _named(reps: Sequence[Irrep], names: Sequence[str]) -> list[Irrep]:
-    known = {rho.name: rho for rho in reps}
-    for name in names:
-        if name not in known:
-            raise ValueError(f"There is no irrep {name!r}; there are {', '.join(known)}.")
-    return [known[name] for name in names]
 
 
 # --- Networks whose first layer is additive -------------------------------------------------------
@@ -271,48 +257,6 @@ def margin(scores: Float[Array, "G G G"], table: Int[Array, "G G"]) -> float:
     others = scores.copy()
     np.put_along_axis(others, table[..., None].astype(int), -np.inf, -1)
     return float((right[..., 0] - others.max(-1)).min())
-
-
-def construct(
-    n: int, names: Sequence[str], angles: tuple[int, int, int] = (4, 4, 4), turn: float = 1.0
-) -> Net:
-    """A network that multiplies in D_n through the irreps `names`, written down without training.
-
-    A 2-D irrep takes neurons indexed by unit vectors x, y, z at evenly spaced angles:
-    U(a) = x^T rho(a) y, V(b) = y^T rho(b) z, W(c) = 16/(M_x M_y M_z) x^T rho(c) z.
-    ReLU(u + v) = (u + v)/2 + |u + v|/2; over +-x, +-y, +-z only the part that is odd in u and in v
-    stays, and the mean over y turns (x^T rho(a) y)(y^T rho(b) z) into x^T rho(a b) z / 2.
-    A 1-D irrep takes two: ReLU(rho(a) + rho(b)) + ReLU(-rho(a) - rho(b)) = 1 + rho(a b).
-
-    Args:
-        angles: M_x, M_y, M_z. turn: the part of the circle over which they spread; less than 1
-            breaks the cancellation, and the network.
-    """
-    parts: list[tuple[Array, Array, Array]] = []
-    for rho in _named(irreps(n), names):
-        if rho.dim == 1:
-            line = rho.mats[:, 0, 0]
-            pair = np.stack([line, -line], axis=1)
-            parts.append((pair, pair, np.stack([line, line])))
-            continue
-        x, y, z = (
-            _units(m, shift, part)
-            for m, shift, part in zip(angles, (0, 0.25, 0), (turn, 1.0, turn), strict=True)
-        )
-        index = np.indices(angles).reshape(3, -1)
-        x, y, z = x[index[0]], y[index[1]], z[index[2]]
-        left = np.einsum("ji,gik,jk->gj", x, rho.mats, y)
-        right = np.einsum("ji,gik,jk->gj", y, rho.mats, z)
-        out = 16 / np.prod(angles) * np.einsum("ji,gik,jk->jg", x, rho.mats, z)
-        parts.append((left, right, out))
-    lefts, rights, outs = zip(*parts, strict=True)
-    out = np.concatenate(outs)
-    return Net(np.hstack(lefts), np.hstack(rights), np.zeros(len(out)), out, np.zeros(2 * n))
-
-
-def _units(m: int, shift: float, turn: float) -> Float[Array, "m 2"]:
-    t = 2 * np.pi * turn * (np.arange(m) + shift) / m
-    return np.stack([np.cos(t), np.sin(t)], axis=1)
 
 
 # --- Any group: from neurons to representations ---------------------------------------------------
@@ -554,7 +498,7 @@ def coset_score(
 def is_arc(
     active: Bool[Array, "*batch n"], k: int, n: int
 ) -> tuple[Bool[Array, "*batch"], Bool[Array, "*batch"]]:
-    """Whether an active set in one half of D_n is an approximate coset of 2D_k; if it says anything.
+    """Whether an active set in a half of D_n is an approximate coset of 2D_k; if it is any set.
 
     An approximate coset is a union of kernel cosets that is one path of the n'-cycle walked in
     steps d. Empty and full sets are, trivially; the second result tells them apart.
@@ -666,7 +610,7 @@ def summary(
     energies = table_energies(net.left, net.right, reps)
     found = clusters(label_neurons(energies, post.max((0, 1)), net.out, reps, live), reps)
     parts, whole = contributions(post, net.out, found), post @ net.out + net.out_bias
-    chosen = _named(reps, tuple(found))
+    chosen = [rho for rho in reps if rho.name in found]
     means = [class_means(part, table) for part in parts]
     alone = [ablate(part[None], [rho.kernel], table).modulo[0]
              for part, rho in zip(parts, chosen, strict=True)]  # fmt: skip
@@ -685,25 +629,6 @@ def summary(
         accuracy(whole, table),
         accuracy(parts.sum(0), table),
     )
-
-
-# --- How many representations it takes ------------------------------------------------------------
-
-
-def enough_representations(n: int, delta: float, prob: float) -> float:
-    """m beyond which m random frequencies have margin > delta m with probability >= `prob`.
-
-    m > (2 ln n - 2 ln(2 - 2 prob)) / (ln(pi/delta) - 1), the bound of the cyclic companion paper
-    (arXiv 2505.18266, Theorem 4.7) for sum_i 1 - cos(2 pi k_i x/n). Half the margin of rho_k1 + ...
-    on D_n is the same sum at rotations and m at reflections, so the bound carries over.
-
-    Raises ValueError unless 0 < delta < pi/e and 0 < prob < 1.
-    """
-    if not 0 < delta < np.pi / np.e or not 0 < prob < 1:
-        raise ValueError(
-            f"The bound needs 0 < delta < pi/e and 0 < prob < 1; got {delta} and {prob}."
-        )
-    return (2 * np.log(n) - 2 * np.log(2 - 2 * prob)) / (np.log(np.pi / delta) - 1)
 
 
 # --- Small print ----------------------------------------------------------------------------------
