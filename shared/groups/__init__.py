@@ -1,4 +1,5 @@
-"""Finite groups: tables, irreps, Fourier transform, cosets and Cayley graphs. Exact, NumPy only.
+"""Finite groups: tables, irreps, Fourier transform, cosets and Cayley graphs (exact, NumPy only),
+and networks trained on their tables (JAX).
 
 Names load when they are first used, so that importing this package costs nothing.
 
@@ -7,6 +8,9 @@ Names load when they are first used, so that importing this package costs nothin
     fourier    group Fourier transform, energy per irrep, isotypic projections, convolution
     subgroups  subgroups, cosets, quotients, approximate cosets
     cayley     Cayley graphs, coset graphs, whether two graphs are the same
+    task       the table as a learning task: which products are shown, which are kept back
+    networks   MLPs and transformers on pairs of elements, all pairs at once
+    training   many networks at once, resumable
 """
 
 from importlib import import_module
@@ -27,6 +31,15 @@ _NAMES = {
         " double_cosets generated is_normal is_subgroup normal_subgroups quotient step_size"
     ),
     "cayley": "CayleyGraph cayley_graph coset_graph is_coset_graph isomorphism spectrum",
+    "task": "CayleyTask permuted_labels stacked_labels train_masks",
+    "networks": (
+        "GridOut ModelSpec additive_parts attention_weights embedding_gradients forward_embeddings"
+        " forward_grid forward_pairs init parameter_count readout residual_logits"
+    ),
+    "training": (
+        "Hyper TrainResult TrainSpec TrainState evaluate init_train network_params train_chunk"
+        " train_many train_one"
+    ),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 

@@ -1,0 +1,82 @@
+"""Small parts that all networks on group tables share.
+
+Products are written so that XLA's matrix product on a CPU runs at its best: logits come class by
+class, [classes, pairs], and the readout is held as [classes, width].
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+Activation = Literal["relu", "quadratic"]
+Edit = Callable[[int, Array], Array]
+"""(layer, pre-activations) -> the pre-activations to use in their place."""
+
+
+def activate(pre: Array, act: Activation) -> Array:
+    """ReLU, whose slope at 0 is 0, or the square."""
+    return pre * pre if act == "quadratic" else jnp.where(pre > 0, pre, jnp.zeros_like(pre))
+
+
+def normal(key: Key[Array, ""], shape: tuple[int, ...], variance: float) -> Array:
+    """Independent N(0, variance)."""
+    return jax.random.normal(key, shape, jnp.float32) * jnp.float32(math.sqrt(variance))
+
+
+def init_hidden(key: Key[Array, ""], width: int, depth: int, variance: float) -> tuple[Any, ...]:
+    """Hidden layers 2 .. depth: {W [m, m], b [m]} each."""
+    return tuple(
+        {"W": normal(k, (width, width), variance), "b": jnp.zeros(width, jnp.float32)}
+        for k in jax.random.split(key, depth)[1:]
+    )
+
+
+def hidden_layers(
+    pre: Float[Array, "*batch m"],
+    hidden: tuple[Any, ...],
+    act: Activation,
+    edit: Edit | None = None,
+    first: int = 0,
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """From the pre-activations of the first hidden layer to pre- and post-activations of all.
+
+    Layers are numbered from `first`; `edit` may replace each layer's pre-activations.
+    """
+    pres, posts = [], []
+    for layer in range(len(hidden) + 1):
+        if layer > 0:
+            pre = posts[-1] @ hidden[layer - 1]["W"] + hidden[layer - 1]["b"]
+        if edit is not None:
+            pre = edit(first + layer, pre)
+        pres.append(pre)
+        posts.append(activate(pre, act))
+    return tuple(pres), tuple(posts)
+
+
+@jax.custom_vjp
+def class_major(
+    readout: Float[Array, "classes m"], post: Float[Array, "pairs m"]
+) -> Float[Array, "classes pairs"]:
+    """readout post^T."""
+    return _contract(readout, post, 1, 1)
+
+
+def _class_major_forward(readout: Array, post: Array) -> tuple[Array, tuple[Array, Array]]:
+    return class_major(readout, post), (readout, post)
+
+
+def _class_major_backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+    # Written out, because the products that JAX derives have layouts that take twice as long.
+    readout, post = saved
+    return _contract(g, post, 1, 0), _contract(g, readout, 0, 0)
+
+
+class_major.defvjp(_class_major_forward, _class_major_backward)
+
+
+def _contract(x: Array, y: Array, i: int, j: int) -> Array:
+    return jax.lax.dot_general(x, y, (((i,), (j,)), ((), ())))

@@ -1,0 +1,182 @@
+"""Transformers of one or two blocks on the two tokens (a, b), read out at the last one.
+
+As in the code of Zhong et al. 2023 (arXiv:2306.17844), for tokens t = 0, 1 and heads h = 1..H:
+
+    x_t = E[token_t] + P[t]
+    S = softmax over keys of q_t . k_s / sqrt(d / H),   M = alpha S + (1 - alpha) ones
+    r_t = x_t + sum_h sum_s M^h_{ts} x_s W_V^h W_O^h
+    y_t = r_t + W_out act(W_in r_t + b_in) + b_out      (the next block's x_t, if there is one)
+    logits = y_1 W_U (+ c)
+
+No layer norm, no mask, no attention biases. With alpha = 0 the weights are ones, not halves: the
+rows of M sum to 2 - alpha.
+
+One block, all pairs: the last query has two keys, so its softmax is a sigmoid of the difference of
+two scores; and each head's values go through W_in (and W_U) once per token instead of once per pair.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from shared.groups.layers import Activation, Edit, hidden_layers, init_hidden, normal
+
+Params = dict[str, Any]
+Tables = tuple[Params, Params]
+"""What depends on a (first axis n), and what all a share."""
+
+
+def init_transformer(
+    key: Key[Array, ""],
+    n: int,
+    d: int,
+    m: int,
+    heads: int,
+    blocks: int,
+    depth: int,
+) -> Params:
+    """Normal weights with variances 1/d (E, P, attention, W_out), 1/m (W_in), 1/n (W_U); biases 0."""
+    k_embed, k_place, k_readout, k_blocks = jax.random.split(key, 4)
+    return {
+        "E": normal(k_embed, (n, d), 1 / d),
+        "P": normal(k_place, (2, d), 1 / d),
+        "blocks": tuple(
+            _init_block(k, d, m, heads, depth) for k in jax.random.split(k_blocks, blocks)
+        ),
+        "W_U": normal(k_readout, (d, n), 1 / n),
+    }
+
+
+def _init_block(key: Key[Array, ""], d: int, m: int, heads: int, depth: int) -> Params:
+    k_q, k_k, k_v, k_o, k_in, k_out, k_hidden = jax.random.split(key, 7)
+    head = d // heads
+    return {
+        "W_Q": normal(k_q, (heads, d, head), 1 / d),
+        "W_K": normal(k_k, (heads, d, head), 1 / d),
+        "W_V": normal(k_v, (heads, d, head), 1 / d),
+        "W_O": normal(k_o, (heads, head, d), 1 / d),
+        "W_in": normal(k_in, (d, m), 1 / m),
+        "b_in": jnp.zeros(m, jnp.float32),
+        "hidden": init_hidden(k_hidden, m, depth, 1 / m),
+        "W_out": normal(k_out, (m, d), 1 / d),
+        "b_out": jnp.zeros(d, jnp.float32),
+    }
+
+
+# Token by token -----------------------------------------------------------------------------------
+
+
+def attend(block: Params, x: Float[Array, "*pairs 2 d"], alpha: Array, queries: int) -> Array:
+    """r_t of the last `queries` tokens, [*pairs, queries, d]."""
+    last = x[..., 2 - queries :, :]
+    q = jnp.einsum("...td,hde->...hte", last, block["W_Q"])
+    k = jnp.einsum("...sd,hde->...hse", x, block["W_K"])
+    v = jnp.einsum("...sd,hde->...hse", x, block["W_V"])
+    scores = jnp.einsum("...hte,...hse->...hts", q, k) / jnp.float32(math.sqrt(q.shape[-1]))
+    weights = alpha * jax.nn.softmax(scores, axis=-1) + (1 - alpha)
+    heads = jnp.einsum("...hts,...hse->...hte", weights, v)
+    return last + jnp.einsum("...hte,hed->...td", heads, block["W_O"])
+
+
+def run_blocks(
+    params: Params,
+    x: Float[Array, "*pairs 2 d"],
+    alpha: Array,
+    act: Activation,
+    edit: Edit | None = None,
+) -> tuple[tuple[Array, ...], tuple[Array, ...], Array]:
+    """All blocks on the tokens x_0, x_1.
+
+    Returns:
+        Of the last token: pre- and post-activations of every hidden layer [*pairs, m], block after
+        block, and y_1 [*pairs, d].
+    """
+    pres: tuple[Array, ...] = ()
+    posts: tuple[Array, ...] = ()
+    for i, block in enumerate(params["blocks"]):
+        # Only the last token of the last block is read.
+        r = attend(block, x, alpha, 1 if i + 1 == len(params["blocks"]) else 2)
+        tokens = []
+        for t in range(r.shape[-2]):
+            r_t = r[..., t, :]
+            first = r_t @ block["W_in"] + block["b_in"]
+            pre, post = hidden_layers(first, block["hidden"], act, edit, len(pres))
+            tokens.append(r_t + post[-1] @ block["W_out"] + block["b_out"])
+        pres, posts = (*pres, *pre), (*posts, *post)
+        x = jnp.stack(tokens, axis=-2)
+    return pres, posts, x[..., -1, :]
+
+
+# All pairs of one block ---------------------------------------------------------------------------
+
+
+def first_tokens(params: Params) -> tuple[Float[Array, "n d"], Float[Array, "n d"]]:
+    """x_0 for every a and x_1 for every b."""
+    return params["E"] + params["P"][0], params["E"] + params["P"][1]
+
+
+def per_head(block: Params, x: Float[Array, "n d"]) -> Float[Array, "n heads d"]:
+    """What each head adds to the last token's stream if its weight on this token is one."""
+    return jnp.einsum("nd,hde,hef->nhf", x, block["W_V"], block["W_O"])
+
+
+def attention_tables(params: Params, alpha: Array) -> Tables:
+    """One block with attention mix `alpha`, as tables over a and over b."""
+    block, (x_0, x_1) = params["blocks"][0], first_tokens(params)
+    ov_0, ov_1 = per_head(block, x_0), per_head(block, x_1)
+    scale = jnp.float32(1 / math.sqrt(block["W_Q"].shape[-1]))
+    q = scale * jnp.einsum("nd,hde->nhe", x_1, block["W_Q"])
+    k_0 = jnp.einsum("nd,hde->nhe", x_0, block["W_K"])
+    k_1 = jnp.einsum("nd,hde->nhe", x_1, block["W_K"])
+    rows = {"k": k_0, "P": ov_0 @ block["W_in"], "R": ov_0 @ params["W_U"]}
+    shared = {
+        "q": q,
+        "own": jnp.sum(q * k_1, axis=-1),
+        "P": ov_1 @ block["W_in"],
+        "R": ov_1 @ params["W_U"],
+        "pre": x_1 @ block["W_in"] + block["b_in"],
+        "residual": (x_1 + block["b_out"]) @ params["W_U"],
+        "alpha": alpha,
+        "readout": (block["W_out"] @ params["W_U"]).T,
+        "hidden": block["hidden"],
+    }
+    return rows, shared
+
+
+def attention_rows(rows: Params, shared: Params) -> tuple[Array, Array]:
+    """Pre-activations [q, n, m] and the residual stream's logits [q, n, n] of q values of a."""
+    w_0, w_1 = pair_weights(rows, shared)
+
+    def mix(name: str, base: str) -> Array:
+        from_a = jnp.einsum("abh,ahm->abm", w_0, rows[name])
+        from_b = jnp.einsum("abh,bhm->abm", w_1, shared[name])
+        return from_a + from_b + shared[base]
+
+    return mix("P", "pre"), mix("R", "residual")
+
+
+def pair_weights(rows: Params, shared: Params) -> tuple[Array, Array]:
+    """The last query's weights on a and on b, [q, n, heads] each."""
+    score = jnp.einsum("ahe,bhe->abh", rows["k"], shared["q"]) - shared["own"]
+    alpha = shared["alpha"]
+    on_a, on_b = jax.nn.sigmoid(score), jax.nn.sigmoid(-score)
+    return alpha * on_a + (1 - alpha), alpha * on_b + (1 - alpha)
+
+
+def uniform_tables(params: Params) -> Tables:
+    """One block with alpha = 0: every weight is one, and all is a sum of a part of a and one of b."""
+    block, (x_0, x_1) = params["blocks"][0], first_tokens(params)
+    r_0 = jnp.sum(per_head(block, x_0), axis=1)
+    r_1 = jnp.sum(per_head(block, x_1), axis=1) + x_1
+    rows = {"A": r_0 @ block["W_in"], "residual": r_0 @ params["W_U"]}
+    shared = {
+        "B": r_1 @ block["W_in"],
+        "bias": block["b_in"],
+        "residual": (r_1 + block["b_out"]) @ params["W_U"],
+        "readout": (block["W_out"] @ params["W_U"]).T,
+        "hidden": block["hidden"],
+    }
+    return rows, shared
