@@ -11,6 +11,14 @@ Names load when they are first used, so that importing this package costs nothin
     task       the table as a learning task: which products are shown, which are kept back
     networks   MLPs and transformers on pairs of elements, all pairs at once
     training   many networks at once, resumable
+
+What networks trained on a table have learned, from plain arrays:
+
+    preactivations  of a layer on all pairs: a grid, or the sum of a left and a right part
+    neurons    on Z_n: dominant frequency, R^2, phases, fits, harmonics, remapping
+    isotypic   on any group: the irrep of every neuron, on each of its inputs
+    clusters   neurons of one frequency or irrep; counts under several filters
+    circuits   contributions to the logits, ablations, substitutions, margins
 """
 
 from importlib import import_module
@@ -39,6 +47,18 @@ _NAMES = {
     "training": (
         "Hyper TrainResult TrainSpec TrainState evaluate init_train network_params train_chunk"
         " train_many train_one"
+    ),
+    "preactivations": "main_effects",
+    "neurons": (
+        "Fit HalfFit Neurons Sinusoids cyclic_neurons dft2 first_order fit_sinusoids"
+        " frequency_mask half_integer_fit is_harmonic remap remap_positions sinusoids"
+        " spectral_lines"
+    ),
+    "isotypic": "irrep_first_order irrep_neurons irrep_shares",
+    "clusters": "Clusters CountTable count_table find_clusters",
+    "circuits": (
+        "Ablations Score ablate_neurons ablations class_means cluster_logits contributions"
+        " margins network_logits score substitute"
     ),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
