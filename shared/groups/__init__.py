@@ -19,6 +19,10 @@ What networks trained on a table have learned, from plain arrays:
     isotypic   on any group: the irrep of every neuron, on each of its inputs
     clusters   neurons of one frequency or irrep; counts under several filters
     circuits   contributions to the logits, ablations, substitutions, margins
+    similarity CKA, correlation of distances, reference sets, distance irrelevance
+    pad        where neurons peak, MMD between populations of networks
+    topology   Betti numbers (extra `topology`)
+    growth     counts against ln n and against n
 """
 
 from importlib import import_module
@@ -60,6 +64,13 @@ _NAMES = {
         "Ablations Score ablate_neurons ablations class_means cluster_logits contributions"
         " margins network_logits score substitute"
     ),
+    "similarity": (
+        "cka_gram distance_irrelevance gradient_symmetricity linear_cka pc_variance reference"
+        " rsm rsm_table"
+    ),
+    "pad": "MMD mmd2_unbiased mmd_permutation pad_points torus_distance",
+    "topology": "Betti Recipe betti too_small",
+    "growth": "Growth Line fit_growth",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
