@@ -29,9 +29,9 @@ class Config:
     """Only the group of this Cayley table: .npy, or text with a row a line; identity first."""
     headline: int = 18
     """n of the dihedral group that is looked at most closely (paper: 18)."""
-    histogram_seeds: int = 32
+    histogram_seeds: int = 64
     """Networks on that group, for the histogram of learned irreps (paper: 1000)."""
-    sizes: tuple[int, ...] = (5, 7, 9, 12, 17, 24, 30)
+    sizes: tuple[int, ...] = (5, 7, 9, 12, 17, 24, 30, 48, 64)
     """n of the growth curve, beside the headline (paper: powers of two, 4 ... 512)."""
     onehot_sizes: tuple[int, ...] = (9, 12, 18, 24)
     """n on which a network without embeddings is trained, for contrast."""
@@ -50,7 +50,7 @@ class Config:
     """Neurons of a hidden layer per element of the group, where that is more than `width`."""
     steps: int = 3000
     """Gradient steps (official code: 3500 epochs of 58 batches)."""
-    deep_steps: int = 3000
+    deep_steps: int = 6000
     """Gradient steps of the other architectures."""
     log_every: int = 100
     """Gradient steps between two looks at a network."""
@@ -113,32 +113,31 @@ PRESETS = {
         seeds=2,
         headline=5,
         histogram_seeds=2,
-        sizes=(3,),
+        sizes=(),
         onehot_sizes=(),
-        architectures=("transformer",),
+        architectures=("mlp2",),
         groups=(),
+        controls=False,
         features=8,
-        width=16,
-        steps=60,
-        deep_steps=40,
-        log_every=20,
-        grid_n=3,
+        width=24,
+        steps=300,
+        deep_steps=100,
+        log_every=50,
+        grid_n=5,
         grid_rates=(1e-2,),
         grid_l2=(1e-4,),
         grid_seeds=1,
         draws=100,
     ),
-    # Three minutes: the headline on D_9 and a first look at everything else.
+    # Three minutes: the headline, and a first look at everything else.
     "quick": Config(
         seeds=3,
-        headline=9,
         histogram_seeds=6,
-        sizes=(5, 7, 14),
+        sizes=(5, 9, 12),
         onehot_sizes=(9,),
         architectures=("mlp2", "transformer"),
         groups=("S4",),
-        steps=2000,
-        deep_steps=1500,
+        deep_steps=2000,
         grid_rates=(),
         grid_l2=(),
         draws=1000,

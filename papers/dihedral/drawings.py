@@ -200,7 +200,7 @@ def _heat(ax: Any, values: Array) -> Any:
 
 
 def _bare(ax: Any) -> None:
-    ax.set_aspect("equal", adjustable="datalim")
+    ax.set_aspect("equal", adjustable="box")
     ax.set_xticks([])
     ax.set_yticks([])
     ax.grid(visible=False)

@@ -17,10 +17,11 @@ from typing import Any
 from papers.dihedral.config import Config
 from shared.experiment.spec import Outcome, Results, Run, Task
 
-# Predicted cost on one core: compile and look at a network, then per step and number of products.
-START_SECONDS = 3.0
-STEP_SECONDS = 1.1e-10  # per |G|^2 (width |G|) of a step
-LOOK_SECONDS = 3e-8  # per |G|^3 times the subsets of clusters
+# Predicted cost on one core: to compile once, then per step and product, and to look at a network.
+START_SECONDS = 6.0
+STEP_SECONDS = 6e-11  # per |G|^2 (width |G|) of a step
+LOOK_SECONDS = 2e-6  # per |G|^3, most of it for the subsets of clusters
+DEPTH = {"mlp2": 1.5, "mlp3": 2.0, "transformer": 2.0}  # hidden layers, as the clock counts them
 
 
 def tasks(config: Config) -> list[Task]:
@@ -104,9 +105,9 @@ def _grid(config: Config, rate: float, l2: float) -> Task:
 def _task(config: Config, key: str, params: dict[str, Any], seeds: int) -> Task:
     order = order_of(config, params["group"])
     width = max(config.width, config.widen * order)
-    depth = {"mlp2": 2, "mlp3": 3, "transformer": 4}.get(params["arch"], 1)
+    depth = DEPTH.get(params["arch"], 1.0)
     work = order**2 * width * (order + (depth - 1) * width)
-    look = LOOK_SECONDS * 60 * order**3 if params["full"] else 0.0
+    look = 0.3 + LOOK_SECONDS * order**3 if params["full"] else 0.1
     seconds = START_SECONDS / seeds + look + params["steps"] * work * STEP_SECONDS
     block = tuple(range(config.first_seed, config.first_seed + seeds))
     return Task(key, params, block, seconds, memory_mb=600.0)

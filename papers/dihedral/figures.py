@@ -167,7 +167,8 @@ def movie(results: Results) -> Figure:
                       plotting.Look(colour, marker))  # fmt: skip
     ax.set_ylabel("share")
     ax.set_title(f"{_head(results)}: median and range over networks")
-    ax.legend(loc="lower right")
+    if good.any():
+        ax.legend(loc="lower right")
     shown = mass[:, 1:]
     image = axes[1, 0].imshow(
         shown.T, aspect="auto", origin="lower", cmap="magma_r", interpolation="nearest",
@@ -182,9 +183,11 @@ def movie(results: Results) -> Figure:
     return fig
 
 
-def ablation(results: Results) -> Figure:
+def ablation(results: Results) -> Figure | None:
     """Accuracy with a subset of the clusters against what their kernels predict."""
     rows = np.asarray(results["head/ablation"])
+    if len(rows) == 0:
+        return None
     fig, axes = plotting.figure(1, 2, height=4.8)
     ax = axes[0, 0]
     most = int(rows[:, 3].max())
