@@ -126,7 +126,7 @@ PRESETS = {
         grid_n=5,
         grid_rates=(1e-2,),
         grid_l2=(1e-4,),
-        grid_seeds=1,
+        grid_seeds=2,
         draws=100,
     ),
     # Three minutes: the headline, and a first look at everything else.
