@@ -69,7 +69,7 @@ def _line(x: Real[Array, " points"], y: Real[Array, " points"], level: float) ->
     squares = float(((y - intercept - slope * x) ** 2).sum())
     whole = float(((y - y.mean()) ** 2).sum())
     # A perfect fit leaves rounding, or nothing, of which there is no logarithm.
-    least = np.finfo(float).eps ** 2 * max(float((y**2).sum()), np.finfo(float).tiny * size)
+    least = max(np.finfo(float).eps ** 2 * float((y**2).sum()), 1e-300)
     factor = float(t.ppf(0.5 + level / 2, size - 2))
     return Line(
         intercept=_around(intercept, factor * float(fit.intercept_stderr), level, size),

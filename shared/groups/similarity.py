@@ -59,7 +59,7 @@ def linear_cka(x: Points, y: Points) -> float:
     if x is None or y is None:
         return float("nan")
     cross = np.linalg.norm(y.T @ x) ** 2
-    return float(cross / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)))
+    return float(cross / (_gram_norm(x) * _gram_norm(y)))
 
 
 def cka_gram(x: Points, y: Points) -> float:
@@ -81,6 +81,11 @@ def pc_variance(x: Points) -> Float[Array, " components"]:
     gram = centred.T @ centred if x.shape[1] <= x.shape[0] else centred @ centred.T
     values = np.maximum(np.linalg.eigvalsh(gram)[::-1], 0.0)
     return values / values.sum()
+
+
+def _gram_norm(x: Float[Array, "p d"]) -> float:
+    """||X^T X||_F = ||X X^T||_F, by the smaller of the two."""
+    return float(np.linalg.norm(x.T @ x if x.shape[1] <= x.shape[0] else x @ x.T))
 
 
 def _pair(x: Points, y: Points) -> tuple[Array | None, Array | None]:
@@ -134,7 +139,7 @@ def rsm_table(
     return _correlations(given)
 
 
-def _correlations(sets: Sequence[Float[Array, "p d"]]) -> Float[Array, "k k"]:
+def _correlations(sets: Sequence[Float[Array, "p _"]]) -> Float[Array, "k k"]:
     """From running sums; distances are taken less their mean in the first block of rows."""
     from scipy.spatial.distance import cdist, pdist
 
