@@ -77,7 +77,7 @@ def construct(
             continue
         x, y, z = (
             _units(m, shift, part)
-            for m, shift, part in zip(angles, (0, 0.25, 0), (turn, 1.0, turn), strict=True)
+            for m, shift, part in zip(angles, (0.0, 0.25, 0.0), (turn, 1.0, turn), strict=True)
         )
         index = np.indices(angles).reshape(3, -1)
         x, y, z = x[index[0]], y[index[1]], z[index[2]]
