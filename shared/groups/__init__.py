@@ -10,6 +10,8 @@ Names load when they are first used, so that importing this package costs nothin
     cayley     Cayley graphs, coset graphs, whether two graphs are the same
     task       the table as a learning task: which products are shown, which are kept back
     networks   MLPs and transformers on pairs of elements, all pairs at once
+    loss       cross-entropy over the whole table and its gradient, block by block
+    optimiser  Adam with L2 in the loss or decoupled decay, schedules
     training   many networks at once, resumable
 
 What networks trained on a table have learned, from plain arrays:
@@ -48,9 +50,9 @@ _NAMES = {
         "GridOut ModelSpec additive_parts attention_weights embedding_gradients forward_embeddings"
         " forward_grid forward_pairs init parameter_count readout residual_logits"
     ),
+    "optimiser": "Hyper TrainSpec adam_step schedule",
     "training": (
-        "Hyper TrainResult TrainSpec TrainState evaluate init_train network_params train_chunk"
-        " train_many train_one"
+        "TrainResult TrainState evaluate init_train network_params train_chunk train_many train_one"
     ),
     "preactivations": "main_effects",
     "neurons": (

@@ -6,20 +6,38 @@ class, [classes, pairs], and the readout is held as [classes, width].
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-Activation = Literal["relu", "quadratic"]
+ACTIVATIONS = ("relu", "quadratic")
 Edit = Callable[[int, Array], Array]
 """(layer, pre-activations) -> the pre-activations to use in their place."""
 
 
-def activate(pre: Array, act: Activation) -> Array:
+def activate(pre: Array, act: str) -> Array:
     """ReLU, whose slope at 0 is 0, or the square."""
-    return pre * pre if act == "quadratic" else jnp.where(pre > 0, pre, jnp.zeros_like(pre))
+    return pre * pre if act == "quadratic" else _relu(pre)
+
+
+@jax.custom_vjp
+def _relu(pre: Array) -> Array:
+    return jnp.where(pre > 0, pre, jnp.zeros_like(pre))
+
+
+def _relu_forward(pre: Array) -> tuple[Array, Array]:
+    post = _relu(pre)
+    return post, post
+
+
+def _relu_backward(post: Array, g: Array) -> tuple[Array]:
+    # Asked of `post`, which is in memory; XLA would compute `pre` a second time to ask it.
+    return (jnp.where(post > 0, g, jnp.zeros_like(g)),)
+
+
+_relu.defvjp(_relu_forward, _relu_backward)
 
 
 def normal(key: Key[Array, ""], shape: tuple[int, ...], variance: float) -> Array:
@@ -38,7 +56,7 @@ def init_hidden(key: Key[Array, ""], width: int, depth: int, variance: float) ->
 def hidden_layers(
     pre: Float[Array, "*batch m"],
     hidden: tuple[Any, ...],
-    act: Activation,
+    act: str,
     edit: Edit | None = None,
     first: int = 0,
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
@@ -76,6 +94,41 @@ def _class_major_backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, 
 
 
 class_major.defvjp(_class_major_forward, _class_major_backward)
+
+
+@jax.custom_vjp
+def mix(
+    w_0: Float[Array, "q n heads"],
+    w_1: Float[Array, "q n heads"],
+    of_a: Float[Array, "q heads m"],
+    of_b: Float[Array, "n heads m"],
+) -> Float[Array, "q n m"]:
+    """sum_h w_0[a, b, h] of_a[a, h] + w_1[a, b, h] of_b[b, h].
+
+    As products, a batch over a and a batch over b: a fused sum would be computed anew wherever it
+    is used, and its gradients would be reductions along m, which XLA does number by number.
+    """
+    from_b = _batched(jnp.swapaxes(w_1, 0, 1), of_b, 2, 1)
+    return _batched(w_0, of_a, 2, 1) + jnp.swapaxes(from_b, 0, 1)
+
+
+def _mix_forward(*parts: Array) -> tuple[Array, tuple[Array, ...]]:
+    return mix(*parts), parts
+
+
+def _mix_backward(parts: tuple[Array, ...], g: Array) -> tuple[Array, ...]:
+    w_0, w_1, of_a, of_b = parts
+    g_b = jnp.swapaxes(g, 0, 1)
+    d_w_1 = jnp.swapaxes(_batched(g_b, of_b, 2, 2), 0, 1)
+    d_of_b = _batched(jnp.swapaxes(w_1, 0, 1), g_b, 1, 1)
+    return _batched(g, of_a, 2, 2), d_w_1, _batched(w_0, g, 1, 1), d_of_b
+
+
+mix.defvjp(_mix_forward, _mix_backward)
+
+
+def _batched(x: Array, y: Array, i: int, j: int) -> Array:
+    return jax.lax.dot_general(x, y, (((i,), (j,)), ((0,), (0,))))
 
 
 def _contract(x: Array, y: Array, i: int, j: int) -> Array:

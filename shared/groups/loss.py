@@ -1,8 +1,8 @@
 """Cross-entropy over the whole table and its gradient, block by block of rows.
 
 The grid [n, n, m] of activations is the only thing here that is large. Rows of it (values of a) go
-through forward and backward pass together, a few at a time, so that on a CPU they stay in its cache;
-gradients of what the rows share are summed over the blocks.
+through forward and backward pass together, a few at a time, so that on a CPU they stay in its
+cache; gradients of what the rows share are summed over the blocks.
 """
 
 from typing import Any, NamedTuple

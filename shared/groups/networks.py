@@ -16,25 +16,25 @@ For all but attention with alpha > 0, the first hidden layer is a sum of two tab
     attn_uniform    x_0 OV W_in           (x_1 OV + x_1) W_in            (post W_out + r) W_U (+ c)
     attn            weights on a and b depend on both: see transformer.py
 
-with E_a = E_b = E unless `tie_embed` is off, x_t = E + P[t], OV = sum_h W_V^h W_O^h. So all n^2 pairs
-cost one broadcast sum, where pair by pair each takes a product with the first layer's weights.
+with E_a = E_b = E unless `tie_embed` is off, x_t = E + P[t], OV = sum_h W_V^h W_O^h. So all n^2
+pairs cost one broadcast sum, where pair by pair each takes a product with the first weights.
 `attn_uniform` has the parameters and outputs of `attn` with alpha = 0, and is faster.
 
 Everything here is one network; `jax.vmap` over parameters (and alpha) for many.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, Shaped
+from jaxtyping import Array, Float, Int, Key
 
 from shared.experiment.errors import BadInput
 from shared.groups import transformer
 from shared.groups.layers import (
-    Activation,
+    ACTIVATIONS,
     Edit,
     class_major,
     hidden_layers,
@@ -42,9 +42,10 @@ from shared.groups.layers import (
     normal,
 )
 
-Arch = Literal["onehot_concat", "embed_concat", "embed_add", "attn_uniform", "attn"]
-ARCHS: tuple[str, ...] = get_args(Arch)
+ARCHS = ("onehot_concat", "embed_concat", "embed_add", "attn_uniform", "attn")
+INITS = ("fan_in", "he")
 Params = dict[str, Any]
+Given = Array | np.ndarray
 Alpha = Any  # a number or a traced scalar, None where there is no attention
 
 
@@ -59,27 +60,27 @@ class ModelSpec:
         act: "relu", or "quadratic" (x^2).
         tie_embed: one embedding for both inputs, or E_a and E_b (MLPs).
         out_bias: whether logits have a bias c.
-        init: normal weights in any case, biases 0. "fan_in": variance 1 / inputs for MLPs, 1 / d for
-            embeddings, and those of Zhong et al.'s code for transformers. "he": variance 2 / inputs,
-            for embeddings 2 / n (MLPs).
+        init: normal weights in any case, biases 0. "fan_in": variance 1 / inputs for MLPs, 1 / d
+            for embeddings, and those of Zhong et al.'s code for transformers. "he" (MLPs only):
+            variance 2 / inputs, for embeddings 2 / n.
     """
 
-    arch: Arch
+    arch: str
     order: int
     d_embed: int = 128
     width: int = 512
     depth: int = 1
     heads: int = 4
     blocks: int = 1
-    act: Activation = "relu"
+    act: str = "relu"
     tie_embed: bool = True
     out_bias: bool = False
-    init: Literal["fan_in", "he"] = "fan_in"
+    init: str = "fan_in"
 
     def __post_init__(self) -> None:
         _one_of("arch", self.arch, ARCHS)
-        _one_of("act", self.act, ("relu", "quadratic"))
-        _one_of("init", self.init, ("fan_in", "he"))
+        _one_of("act", self.act, ACTIVATIONS)
+        _one_of("init", self.init, INITS)
         if self.order < 2:
             raise BadInput(f"order, that of the group, is at least 2, not {self.order}.")
         for name in ("d_embed", "width", "heads"):
@@ -112,7 +113,7 @@ class ModelSpec:
 
     @property
     def additive(self) -> bool:
-        """Whether the first pre-activations are A[a] + B[b] + bias, and nothing else uses (a, b)."""
+        """Whether the first pre-activations are A[a] + B[b] + bias."""
         return self.arch != "attn" and self.blocks == 1
 
 
@@ -176,7 +177,7 @@ def parameter_count(spec: ModelSpec) -> int:
 
 
 def forward_pairs(
-    params: Params, spec: ModelSpec, ab: Int[Shaped, "pairs 2"], alpha: Alpha = None
+    params: Params, spec: ModelSpec, ab: Int[Given, "pairs 2"], alpha: Alpha = None
 ) -> Float[Array, "pairs n"]:
     """Logits of the pairs `ab`, each on its own: the definition, and the route of minibatches."""
     if spec.arch == "onehot_concat":
@@ -214,7 +215,7 @@ def forward_embeddings(
 
 
 def embedding_gradients(
-    params: Params, spec: ModelSpec, triples: Int[Shaped, "triples 3"], alpha: Alpha = None
+    params: Params, spec: ModelSpec, triples: Int[Given, "triples 3"], alpha: Alpha = None
 ) -> tuple[Float[Array, "triples d"], Float[Array, "triples d"]]:
     """Gradients of logit c at the pair (a, b) in the embeddings of a and of b, for (a, b, c) each.
 
@@ -247,9 +248,9 @@ def forward_grid(
 
     Args:
         alpha: attention mix in [0, 1]; needed by "attn", ignored elsewhere.
-        edit: called as `edit(layer, pre)` with each hidden layer's pre-activations [n, n, m], layers
-            counted from 0; what it returns is used in their place by everything downstream. In the
-            first of two blocks it is called for each of the two tokens.
+        edit: called as `edit(layer, pre)` with each hidden layer's pre-activations [n, n, m],
+            layers counted from 0; what it returns is used in their place by everything downstream.
+            In the first of two blocks it is called for each of the two tokens.
     """
     rows, shared = tables(params, spec, alpha)
     pre, post, logits = grid_rows(rows, shared, spec, edit)
@@ -260,30 +261,25 @@ def tables(params: Params, spec: ModelSpec, alpha: Alpha = None) -> transformer.
     """All that logits depend on, as what belongs to each a (leaves with first axis n), and what all
     share; `grid_rows` takes any of the former with all of the latter."""
     mix = _alpha(spec, alpha)
-    if not spec.is_transformer:
-        rows, shared = _mlp_tables(params, spec)
-        return rows, shared | ({"residual": params["c"]} if spec.out_bias else {})
     if spec.blocks > 1:
         x_0, x_1 = transformer.first_tokens(params)
         return {"x": x_0}, {"x": x_1, "alpha": mix, "params": params}
     if spec.arch == "attn":
         rows, shared = transformer.attention_tables(params, mix)
-    else:
-        rows, shared = transformer.uniform_tables(params)
-    if spec.out_bias:
-        shared["residual"] = shared["residual"] + params["c"]
-    return rows, shared
-
-
-def _mlp_tables(params: Params, spec: ModelSpec) -> transformer.Tables:
-    if spec.arch == "onehot_concat":
-        a, b = params["W_a"], params["W_b"]
-    else:
-        x_a, x_b = _embeddings(params, spec)
-        a = x_a @ params["W" if spec.arch == "embed_add" else "W_a"]
-        b = x_b @ params["W" if spec.arch == "embed_add" else "W_b"]
-    shared = {"B": b, "bias": params["b"], "readout": params["U"].T, "hidden": params["hidden"]}
-    return {"A": a}, shared
+        return rows, shared | ({"c": shared["c"] + params["c"]} if spec.out_bias else {})
+    a, b, bias = additive_parts(params, spec)
+    u, c = readout(params, spec)
+    if not spec.is_transformer:
+        hidden, logits = params["hidden"], ({"logits": c[None]} if spec.out_bias else {})
+        return {"A": a}, {"B": b + bias, "readout": u.T, "hidden": hidden, **logits}
+    block, (r_0, r_1) = params["blocks"][0], transformer.uniform_parts(params)
+    rows = {"A": a, "logits": r_0 @ params["W_U"]}
+    return rows, {
+        "B": b + bias,
+        "readout": u.T,
+        "hidden": block["hidden"],
+        "logits": (r_1 + block["b_out"]) @ params["W_U"] + c,
+    }
 
 
 def grid_rows(
@@ -292,21 +288,27 @@ def grid_rows(
     """Pre- and post-activations [q, n, m] of q values of a and all b, and logits, classes first."""
     if spec.blocks > 1:
         return _two_block_rows(rows, shared, spec, edit)
-    residual = None
-    if spec.additive:
-        first = rows["A"][:, None] + (shared["B"] + shared["bias"])
-        if "residual" in shared:
-            residual = shared["residual"]
-        if "residual" in rows:
-            residual = rows["residual"][:, None] + residual
+    if spec.arch == "attn":
+        first = transformer.attention_rows(rows, shared)
+        pre = first[..., : spec.width] + shared["bias"]
     else:
-        first, residual = transformer.attention_rows(rows, shared)
-    pres, posts = hidden_layers(first, shared["hidden"], spec.act, edit)
-    q, n, m = first.shape
-    logits = class_major(shared["readout"], posts[-1].reshape(q * n, m)).reshape(n, q, n)
-    if residual is not None:
-        logits = logits + jnp.moveaxis(jnp.broadcast_to(residual, (q, n, n)), -1, 0)
+        pre = rows["A"][:, None] + shared["B"]
+    pres, posts = hidden_layers(pre, shared["hidden"], spec.act, edit)
+    logits = _class_major(shared["readout"], posts[-1])
+    # What does not come from the last hidden layer:
+    if spec.arch == "attn":
+        logits = logits + _class_major(shared["readout of r"], first[..., spec.width :])
+        logits = logits + shared["c"][:, None, None]
+    else:
+        for part, axis in ((rows, 2), (shared, 1)):
+            if "logits" in part:
+                logits = logits + jnp.expand_dims(part["logits"].T, axis)
     return pres, posts, logits
+
+
+def _class_major(u: Float[Array, "n m"], x: Float[Array, "q n m"]) -> Float[Array, "n q n"]:
+    q, n, m = x.shape
+    return class_major(u, x.reshape(q * n, m)).reshape(n, q, n)
 
 
 def _two_block_rows(
@@ -330,11 +332,17 @@ def additive_parts(
     """(A, B, bias) with first pre-activations A[a] + B[b] + bias."""
     if not spec.additive:
         raise BadInput(
-            f"The first layer of {spec.arch} with blocks={spec.blocks} is no sum of a part of a and "
-            "one of b; that of attn_uniform with one block is."
+            f"The first layer of {spec.arch} with blocks={spec.blocks} is no sum of a part of a "
+            "and one of b; that of attn_uniform with one block is."
         )
-    rows, shared = tables(params, spec)
-    return rows["A"], shared["B"], shared["bias"]
+    if spec.is_transformer:
+        block, (r_0, r_1) = params["blocks"][0], transformer.uniform_parts(params)
+        return r_0 @ block["W_in"], r_1 @ block["W_in"], block["b_in"]
+    if spec.arch == "onehot_concat":
+        return params["W_a"], params["W_b"], params["b"]
+    x_a, x_b = _embeddings(params, spec)
+    w_a, w_b = ("W", "W") if spec.arch == "embed_add" else ("W_a", "W_b")
+    return x_a @ params[w_a], x_b @ params[w_b], params["b"]
 
 
 def readout(params: Params, spec: ModelSpec) -> tuple[Float[Array, "m n"], Float[Array, " n"]]:

@@ -2,15 +2,14 @@
 
 The network is asked for the product of an ordered pair (a, b). `split` says what is drawn:
 
-    "ordered"     the ordered pairs, as the papers do. In an abelian group (a, b) and (b, a) have the
-                  same answer but are separate items, so that most test pairs have their mirror image
-                  in the training set: at 90 % training, nine in ten.
+    "ordered"     the ordered pairs, as the papers do. In an abelian group (a, b) and (b, a) have
+                  the same answer but are separate items, so that most test pairs have their mirror
+                  image in the training set: at 90 % training, nine in ten.
     "unordered"   the sets {a, b}, abelian groups only; a pair and its mirror image stay together.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Int32
@@ -19,7 +18,7 @@ from shared.experiment.errors import BadInput
 from shared.groups.group import Group
 
 Array = np.ndarray
-Split = Literal["ordered", "unordered"]
+SPLITS = ("ordered", "unordered")
 _SPLIT, _SHUFFLE = 1, 2  # streams of randomness of a seed
 
 
@@ -38,22 +37,23 @@ class CayleyTask:
     group: Group
     frac: float = 0.9
     split_seed: int = 0
-    split: Split = "ordered"
+    split: str = "ordered"
 
     def __post_init__(self) -> None:
         if not 0 < self.frac <= 1:
             raise BadInput(f"frac, the share that is trained on, lies in (0, 1], not {self.frac}.")
-        if self.split not in get_args(Split):
+        if self.split not in SPLITS:
             raise BadInput(f"split is 'ordered' or 'unordered', not {self.split!r}.")
         if self.split == "unordered" and not self.group.is_abelian:
             raise BadInput(
-                f"In {self.group.name} a b differs from b a, so an unordered pair has no one answer;"
-                " only abelian groups can be split by unordered pairs."
+                f"In {self.group.name} a b may differ from b a, so an unordered pair has no one "
+                "answer; only abelian groups can be split by unordered pairs."
             )
         _check_seed(self.split_seed)
         if self.train_items == 0:
             raise BadInput(
-                f"frac = {self.frac} of {self.items} pairs is none; at least one must be trained on."
+                f"frac = {self.frac} of {self.items} pairs is none; at least one must be for "
+                "training."
             )
 
     @property

@@ -12,7 +12,7 @@ No layer norm, no mask, no attention biases. With alpha = 0 the weights are ones
 rows of M sum to 2 - alpha.
 
 One block, all pairs: the last query has two keys, so its softmax is a sigmoid of the difference of
-two scores; and each head's values go through W_in (and W_U) once per token instead of once per pair.
+two scores; and each head's values go through W_in once per token instead of once per pair.
 """
 
 import math
@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from shared.groups.layers import Activation, Edit, hidden_layers, init_hidden, normal
+from shared.groups.layers import Edit, hidden_layers, init_hidden, mix, normal
 
 Params = dict[str, Any]
 Tables = tuple[Params, Params]
@@ -38,7 +38,7 @@ def init_transformer(
     blocks: int,
     depth: int,
 ) -> Params:
-    """Normal weights with variances 1/d (E, P, attention, W_out), 1/m (W_in), 1/n (W_U); biases 0."""
+    """Normal weights of variance 1/d (E, P, attention, W_out), 1/m (W_in), 1/n (W_U); biases 0."""
     k_embed, k_place, k_readout, k_blocks = jax.random.split(key, 4)
     return {
         "E": normal(k_embed, (n, d), 1 / d),
@@ -85,7 +85,7 @@ def run_blocks(
     params: Params,
     x: Float[Array, "*pairs 2 d"],
     alpha: Array,
-    act: Activation,
+    act: str,
     edit: Edit | None = None,
 ) -> tuple[tuple[Array, ...], tuple[Array, ...], Array]:
     """All blocks on the tokens x_0, x_1.
@@ -131,31 +131,32 @@ def attention_tables(params: Params, alpha: Array) -> Tables:
     q = scale * jnp.einsum("nd,hde->nhe", x_1, block["W_Q"])
     k_0 = jnp.einsum("nd,hde->nhe", x_0, block["W_K"])
     k_1 = jnp.einsum("nd,hde->nhe", x_1, block["W_K"])
-    rows = {"k": k_0, "P": ov_0 @ block["W_in"], "R": ov_0 @ params["W_U"]}
+    rows = {"k": k_0, "first": _first(block, ov_0)}
+    readout = params["W_U"].T
     shared = {
         "q": q,
         "own": jnp.sum(q * k_1, axis=-1),
-        "P": ov_1 @ block["W_in"],
-        "R": ov_1 @ params["W_U"],
-        "pre": x_1 @ block["W_in"] + block["b_in"],
-        "residual": (x_1 + block["b_out"]) @ params["W_U"],
+        "first": _first(block, ov_1),
+        "base": _first(block, x_1),
+        "bias": block["b_in"],
         "alpha": alpha,
-        "readout": (block["W_out"] @ params["W_U"]).T,
+        "readout": readout @ block["W_out"].T,
+        "readout of r": readout,
+        "c": readout @ block["b_out"],
         "hidden": block["hidden"],
     }
     return rows, shared
 
 
-def attention_rows(rows: Params, shared: Params) -> tuple[Array, Array]:
-    """Pre-activations [q, n, m] and the residual stream's logits [q, n, n] of q values of a."""
+def _first(block: Params, r: Float[Array, "*batch d"]) -> Float[Array, "*batch m_and_d"]:
+    """What a part of the stream adds to the first pre-activations, and itself."""
+    return jnp.concatenate([r @ block["W_in"], r], axis=-1)
+
+
+def attention_rows(rows: Params, shared: Params) -> Float[Array, "q n m_and_d"]:
+    """First pre-activations without their bias, and the stream r_1, of q values of a."""
     w_0, w_1 = pair_weights(rows, shared)
-
-    def mix(name: str, base: str) -> Array:
-        from_a = jnp.einsum("abh,ahm->abm", w_0, rows[name])
-        from_b = jnp.einsum("abh,bhm->abm", w_1, shared[name])
-        return from_a + from_b + shared[base]
-
-    return mix("P", "pre"), mix("R", "residual")
+    return mix(w_0, w_1, rows["first"], shared["first"]) + shared["base"]
 
 
 def pair_weights(rows: Params, shared: Params) -> tuple[Array, Array]:
@@ -166,17 +167,7 @@ def pair_weights(rows: Params, shared: Params) -> tuple[Array, Array]:
     return alpha * on_a + (1 - alpha), alpha * on_b + (1 - alpha)
 
 
-def uniform_tables(params: Params) -> Tables:
-    """One block with alpha = 0: every weight is one, and all is a sum of a part of a and one of b."""
+def uniform_parts(params: Params) -> tuple[Float[Array, "n d"], Float[Array, "n d"]]:
+    """With alpha = 0 every weight is one: r_1 is the first of these at a plus the second at b."""
     block, (x_0, x_1) = params["blocks"][0], first_tokens(params)
-    r_0 = jnp.sum(per_head(block, x_0), axis=1)
-    r_1 = jnp.sum(per_head(block, x_1), axis=1) + x_1
-    rows = {"A": r_0 @ block["W_in"], "residual": r_0 @ params["W_U"]}
-    shared = {
-        "B": r_1 @ block["W_in"],
-        "bias": block["b_in"],
-        "residual": (r_1 + block["b_out"]) @ params["W_U"],
-        "readout": (block["W_out"] @ params["W_U"]).T,
-        "hidden": block["hidden"],
-    }
-    return rows, shared
+    return jnp.sum(per_head(block, x_0), axis=1), jnp.sum(per_head(block, x_1), axis=1) + x_1
