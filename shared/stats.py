@@ -108,6 +108,7 @@ def bootstrap(
     level: float = 0.95,
     replicates: int = 2000,
     method: Method = "percentile",
+    shared_seeds: bool = False,
 ) -> Interval:
     """Stratified bootstrap interval of `statistic` over all runs of all tasks, pooled.
 
@@ -115,11 +116,17 @@ def bootstrap(
         values: [runs, tasks], [runs], or a list of [runs_t]; every run counts the same.
         statistic: called as `statistic(pooled, axis=-1)` with leading axes.
         method: `percentile`, or `bca` (bias-corrected, accelerated: better for skewed statistics).
+        shared_seeds: run i of every task drew the same random numbers, so that runs of different
+            tasks are not independent: resample i for all tasks together. Otherwise each task's runs
+            are resampled by themselves.
 
     Raises:
         ValueError: no scores, NaN or infinite scores, level outside (0, 1), too few replicates.
     """
-    return _interval(_strata(values), _pooled(statistic), seed, level, replicates, method)
+    strata = _strata(values)
+    return _interval(
+        strata, _pooled(statistic), seed, level, replicates, method, joint=shared_seeds
+    )
 
 
 def difference(
@@ -149,10 +156,13 @@ def paired_difference(
     seed: int,
     level: float = 0.95,
     replicates: int = 2000,
+    shared_seeds: bool = False,
 ) -> PairedDifference:
     """x - y where run i of both used the same seed (or the same data): pairs must match.
 
-    The interval resamples pairs within each task. Both tests treat all pairs as independent.
+    The interval resamples pairs within each task; both tests and the detectable difference treat
+    all pairs as independent. With `shared_seeds` (see `bootstrap`) the interval resamples seeds,
+    and the others see one number per seed, its mean over tasks.
 
     Raises:
         ValueError: shapes differ, or the scores cannot be used (see `bootstrap`).
@@ -164,8 +174,10 @@ def paired_difference(
             f"{[len(task) for task in xs]} and {[len(task) for task in ys]} runs per task."
         )
     gaps = [a - b for a, b in zip(xs, ys, strict=True)]
-    pooled = np.concatenate(gaps)
-    interval = _interval(gaps, _pooled(statistic), seed, level, replicates, "percentile")
+    interval = _interval(
+        gaps, _pooled(statistic), seed, level, replicates, "percentile", joint=shared_seeds
+    )
+    pooled = np.mean(gaps, axis=0) if shared_seeds else np.concatenate(gaps)
     permutation, sign = _p_values(pooled, seed, max(replicates, 9999))
     if len(pooled) < 2:
         return PairedDifference(interval, permutation, sign, np.inf)
@@ -175,12 +187,19 @@ def paired_difference(
 
 
 def probability_of_improvement(
-    x: Scores, y: Scores, *, seed: int, level: float = 0.95, replicates: int = 2000
+    x: Scores,
+    y: Scores,
+    *,
+    seed: int,
+    level: float = 0.95,
+    replicates: int = 2000,
+    shared_seeds: bool = False,
 ) -> Interval:
     """P(X > Y) + P(X = Y) / 2 for a run of x and a run of y on one task, averaged over tasks.
 
     One half means no difference. It is the Mann-Whitney statistic divided by the number of pairs;
-    it says how often x wins, not by how much. (Agarwal et al., 2021, section 4.3.)
+    it says how often x wins, not by how much. (Agarwal et al., 2021, section 4.3.) With
+    `shared_seeds` run i of x and run i of y, in every task, are resampled together.
     """
     xs, ys = _strata(x), _strata(y)
     if len(xs) != len(ys):
@@ -193,7 +212,10 @@ def probability_of_improvement(
 
     # _wins holds runs_x * runs_y comparisons per replicate.
     weight = max(len(b) for b in ys)
-    return _interval([*xs, *ys], chance, seed, level, replicates, "percentile", weight)
+    strata = [*xs, *ys]
+    return _interval(
+        strata, chance, seed, level, replicates, "percentile", weight, joint=shared_seeds
+    )
 
 
 def performance_profile(
@@ -299,16 +321,20 @@ def _interval(
     replicates: int,
     method: Method,
     weight: int = 1,
+    joint: bool = False,
 ) -> Interval:
-    """Bootstrap `statistic(*strata, axis=-1)`, each stratum resampled independently."""
+    """Bootstrap `statistic(*strata, axis=-1)`; strata are resampled independently or jointly."""
     from scipy import stats
 
     _fraction(level=level)
     if replicates < 100:
         raise ValueError(f"An interval needs at least 100 bootstrap replicates; got {replicates}.")
-    n = sum(len(stratum) for stratum in strata)
+    sizes = [len(stratum) for stratum in strata]
+    if joint and len(set(sizes)) > 1:
+        raise ValueError(f"Shared seeds need the same runs of every task; got {sizes} runs.")
+    n = sum(sizes)
     value = float(statistic(*strata, axis=-1))
-    if min(len(stratum) for stratum in strata) < 2:
+    if min(sizes) < 2:
         return Interval(value, -np.inf, np.inf, level, n)
     if all(np.all(stratum == stratum[0]) for stratum in strata):
         return Interval(value, value, value, level, n)
@@ -318,6 +344,7 @@ def _interval(
         n_resamples=replicates,
         batch=max(1, BATCH_ELEMENTS // (n * weight)),
         vectorized=True,
+        paired=joint and len(strata) > 1,
         axis=-1,
         confidence_level=level,
         method="percentile",
@@ -331,6 +358,7 @@ def _interval(
             n_resamples=0,
             bootstrap_result=result,
             vectorized=True,
+            paired=joint and len(strata) > 1,
             axis=-1,
             confidence_level=level,
             method="BCa",

@@ -18,11 +18,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 
 from shared.experiment import store
-from shared.experiment.errors import BadInput, Damaged, ExperimentError
+from shared.experiment.errors import BadInput, Damaged, ExperimentError, MissingExtra
 from tools import _cli, _repo
 from tools._alone import HIDDEN, run_alone
 
@@ -89,8 +90,14 @@ def copy(item: Pick, force: bool = False) -> None:
 
     Raises:
         BadInput: DEST is a file, or holds a copy already and `force` is False; the method imports
-            something of this repository. ExperimentError: DEST cannot be written.
+            something of this repository. ExperimentError: DEST cannot be written. MissingExtra:
+            PyTorch, without which the copy could not be tried, is not installed.
     """
+    if item.torch and find_spec("torch") is None:
+        raise MissingExtra(
+            "Nothing was copied, since the PyTorch version could not be tried: add PyTorch with "
+            "`uv sync --extra torch`."
+        )
     if item.dest.exists() and not item.dest.is_dir():
         raise BadInput(f"{item.dest} is a file; name a folder.")
     there = [path for path in (item.copy, item.test_copy) if path.exists()]

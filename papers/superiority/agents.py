@@ -167,10 +167,9 @@ def init_params(key: Key[Array, ""], agent: AgentSpec) -> Params:
     """Fresh weights: normal, cut off at two of its own standard deviations and scaled to variance
     1/(inputs); biases zero. (LeCun's, as Flax has it.)
     """
-    cut_off_std = 0.87962566103423978
     scale = np.concatenate(
         [
-            np.repeat([1 / (cut_off_std * math.sqrt(inputs)), 0.0], [inputs * outputs, outputs])
+            np.repeat([1 / (TRUNCATED_STD * math.sqrt(inputs)), 0.0], [inputs * outputs, outputs])
             for _, inputs, outputs in _shapes(agent)
         ]
     )

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from shared import stats
 from shared.experiment.spec import Estimate, Results
 
-BOOTSTRAP_SEED = 0
+BOOTSTRAP: Mapping[str, Any] = {"seed": 0, "shared_seeds": True}
+"""Seed k draws the same random numbers for every agent, asset and level."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def _intervals(scores: np.ndarray) -> np.ndarray:
     for column in range(columns):
         for row in range(agents):
             runs = scores[:, column, row].T  # [seed, asset]
-            found = stats.bootstrap(runs, stats.iqm, seed=BOOTSTRAP_SEED)
+            found = stats.bootstrap(runs, stats.iqm, **BOOTSTRAP)
             cells[column, row] = found.value, found.low, found.high
     return cells
 
@@ -85,8 +87,8 @@ def _intervals(scores: np.ndarray) -> np.ndarray:
 def duel(results: Results, frequency: int, first: str, second: str) -> Duel:
     """Compare two agents' shares of the optimum at one frequency (an index)."""
     x, y = (runs(results, frequency, name) for name in (first, second))
-    better = stats.probability_of_improvement(x, y, seed=BOOTSTRAP_SEED)
-    paired = stats.paired_difference(x, y, seed=BOOTSTRAP_SEED)
+    better = stats.probability_of_improvement(x, y, **BOOTSTRAP)
+    paired = stats.paired_difference(x, y, **BOOTSTRAP)
     return Duel(
         better.to_estimate(f"P({first} > {second})", n=x.size),
         paired.interval.to_estimate(
@@ -109,26 +111,32 @@ def change_with_frequency(results: Results, agent: str) -> Estimate:
     """Share of the optimum at the highest minus at the lowest frequency, paired by seed."""
     omegas = results["frequencies"]
     top, bottom = (runs(results, int(i), agent) for i in (omegas.argmax(), omegas.argmin()))
-    paired = stats.paired_difference(top, bottom, seed=BOOTSTRAP_SEED)
+    paired = stats.paired_difference(top, bottom, **BOOTSTRAP)
     label = f"kept by {agent}, {omegas.min()} to {omegas.max()} a day"
     return paired.interval.to_estimate(label, n=top.size, unit="of the optimum")
 
 
 def gap_between_actions(results: Results) -> list[Estimate]:
-    """Distance between two actions' learned laws at the highest frequency: each agent's, paired."""
+    """Distance between two actions' learned laws at the highest frequency, in this order:
+    each agent's, their paired difference, and by how much training has changed each agent's.
+    """
     top = int(results["frequencies"].argmax())
-    gaps = [
-        results["neutral/gap"][:, top, agent_index(results, name)].T
-        for name in ("DSUP(1/2)", "QR-DQN")
+    names = ("DSUP(1/2)", "QR-DQN")
+    rows = [agent_index(results, name) for name in names]
+    ours, rival = (results["neutral/gap"][:, top, row].T for row in rows)
+    before = [results["neutral/untrained_gap"][:, top, row].T for row in rows]
+    found = [
+        stats.bootstrap(gap, stats.mean, **BOOTSTRAP).to_estimate(name)
+        for name, gap in zip(names, (ours, rival), strict=True)
     ]
-    ours, rival = (stats.bootstrap(gap, stats.mean, seed=BOOTSTRAP_SEED) for gap in gaps)
-    paired = stats.paired_difference(gaps[0], gaps[1], seed=BOOTSTRAP_SEED)
-    n = gaps[0].size
-    return [
-        ours.to_estimate("DSUP(1/2)", n=n),
-        rival.to_estimate("QR-DQN", n=n),
-        paired.interval.to_estimate("difference", n=n, detectable=paired.detectable),
-    ]
+    for label, x, y in (
+        ("difference", ours, rival),
+        ("DSUP(1/2), trained - untrained", ours, before[0]),
+        ("QR-DQN, trained - untrained", rival, before[1]),
+    ):
+        paired = stats.paired_difference(x, y, **BOOTSTRAP)
+        found.append(paired.interval.to_estimate(label, n=x.size, detectable=paired.detectable))
+    return found
 
 
 def risk_duels(results: Results) -> list[Estimate]:
@@ -138,10 +146,10 @@ def risk_duels(results: Results) -> list[Estimate]:
     assets, levels, _, seeds = pair.shape
     scores = np.moveaxis(pair, (2, 3), (0, 1))  # [agent, seed, asset, level]
     everywhere = scores.reshape(2, seeds, assets * levels)
-    overall = stats.probability_of_improvement(*everywhere, seed=BOOTSTRAP_SEED)
+    overall = stats.probability_of_improvement(*everywhere, **BOOTSTRAP)
     found = [overall.to_estimate("P(DSUP(1/2) > QR-DQN), all levels", n=everywhere[0].size)]
     for column, alpha in enumerate(results["risk_levels"]):
         at_level = scores[..., column]
-        better = stats.probability_of_improvement(*at_level, seed=BOOTSTRAP_SEED)
+        better = stats.probability_of_improvement(*at_level, **BOOTSTRAP)
         found.append(better.to_estimate(f"P(DSUP(1/2) > QR-DQN), α={alpha:g}", n=at_level[0].size))
     return found

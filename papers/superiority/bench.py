@@ -2,7 +2,8 @@
 
 The yardstick does the same mathematics at the same sizes: a gymnasium environment stepped from
 Python, one compiled call per environment step for the action and one per gradient step, a replay
-buffer in numpy, the quantile Huber loss as a table of m x m errors, optax's Adam.
+buffer in numpy, the quantile Huber loss as a table of m x m errors, optax's Adam. Our program is
+compiled with the options that a run sets (`shared.gpu.setup`), the loop with XLA's defaults.
 """
 
 from __future__ import annotations
@@ -37,12 +38,13 @@ def _ours(omega: int, seeds: int = 1) -> tuple[Any, float]:
 
     from papers.superiority.env import ASSETS, OptionEnv
     from papers.superiority.train import init_train, train_chunk
+    from shared.gpu.devices import CPU_COMPILER_OPTIONS
 
     env = jax.tree.map(jnp.float32, OptionEnv(ASSETS[0].drift, ASSETS[0].volatility))
     spec = _spec(omega)
     states = [init_train(jax.random.key(seed), spec, env) for seed in range(seeds)]
     start = time.perf_counter()
-    chunk = train_chunk.lower(states[0], spec, env, DAYS).compile()
+    chunk = train_chunk.lower(states[0], spec, env, DAYS).compile(CPU_COMPILER_OPTIONS)
     compiled = time.perf_counter() - start
 
     def train(days: int) -> float:

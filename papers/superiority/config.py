@@ -192,7 +192,7 @@ PRESETS = {
     # Up to an hour on two cores, the evidence kept in git: the paper's settings with fewer gradient
     # steps, frequencies and assets.
     "cpu": Config(
-        seeds=5,
+        seeds=10,
         assets=(0, 3),
         frequencies=(1, 10, 35),
         updates=30_000,

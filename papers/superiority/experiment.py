@@ -25,9 +25,9 @@ LAW_AGENTS = ("DSUP(1/2)", "QR-DQN")
 
 # Predicted cost on one core: seconds to start and evaluate, then per gradient step and per
 # environment step. Selecting a tail (CVaR) at every decision takes about twice that again.
-START_SECONDS = 4.0
-STEP_SECONDS = {"DAU": (0.30e-3, 1e-6), "QR-DQN": (0.38e-3, 2e-6)}
-DSUP_STEP_SECONDS = (0.50e-3, 2e-6)
+START_SECONDS = 3.0
+STEP_SECONDS = {"DAU": (0.15e-3, 1e-6), "QR-DQN": (0.18e-3, 2e-6)}
+DSUP_STEP_SECONDS = (0.22e-3, 2e-6)
 CVAR_FACTOR = 3.0
 # On a GPU, all seeds together; a guess from the number of kernels, never measured.
 GPU_STEP_SECONDS = (1.5e-3, 0.09e-3)

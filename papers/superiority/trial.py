@@ -63,7 +63,8 @@ def train(config: Config, task: Task, run: Run) -> Outcome:
         the last `average_last` evaluations, [seed]: `score` (undiscounted), `discounted`, `cvar`
         (at the level trained for, 1 where none). Of the final agent, [seed]: `heldout`, its return
         on the price law of other years; `laws` [seed, A, m], the quantiles by which it ranks its
-        actions at t = 0, x = 1; `gap`, how far apart the two are, see `law_gap`.
+        actions at t = 0, x = 1; `gap`, how far apart the two are, see `law_gap`, and
+        `untrained_gap`, the same before training.
     """
     law = market(config, task.params["asset"])
     env = OptionEnv(jnp.float32(law.drift), jnp.float32(law.volatility), clock=config.clock)
@@ -80,8 +81,10 @@ def train(config: Config, task: Task, run: Run) -> Outcome:
         return trial, metrics | scores
 
     # The keys are the same for every agent, so that runs are paired by seed.
+    start = programs.start(seed_keys(task.seeds, "superiority"), env)
+    untrained = np.asarray(programs.laws(start))
     final, history = run.loop(
-        programs.start(seed_keys(task.seeds, "superiority"), env),
+        start,
         chunk,
         config.evaluations,
         unit="updates",
@@ -101,6 +104,7 @@ def train(config: Config, task: Task, run: Run) -> Outcome:
         "heldout": np.asarray(elsewhere["score"]),
         "laws": laws,
         "gap": np.asarray([law_gap(pair) for pair in laws]),
+        "untrained_gap": np.asarray([law_gap(pair) for pair in untrained]),
     }
 
 

@@ -15,6 +15,9 @@ from shared.gpu import cache
 Device = Literal["auto", "cpu", "gpu"]
 Precision = Literal["highest", "high", "default"]
 
+CPU_COMPILER_OPTIONS: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512}
+"""What a run asks of XLA's CPU compiler beyond its defaults."""
+
 COMPILE_SECONDS_WORTH_KEEPING = 0.2
 _NO_GPU = (
     "No GPU was found: install JAX for CUDA with `uv sync --group cuda13` (`--group cuda12` for an "
@@ -46,6 +49,7 @@ def setup(device: str = "auto", precision: str = "highest") -> dict[str, Any]:
         raise BadInput(f"Unknown device {device!r}: allowed are auto, cpu and gpu.")
     if precision not in get_args(Precision):
         raise BadInput(f"Unknown precision {precision!r}: allowed are highest, high and default.")
+    _use_whole_vectors()
     _choose_platform(device)
     jax.config.update("jax_default_matmul_precision", precision)
     folder = _turn_on_cache()
@@ -115,6 +119,19 @@ def memory_bytes(device: Any) -> int | None:
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     found.extend(_container_limits())
     return min(found, default=None)
+
+
+def _use_whole_vectors() -> None:
+    """Let XLA use all 512 bits of a CPU's vector registers: it stops at 256 by itself.
+
+    Element-wise kernels take half of the time where a CPU has such registers (Adam and a quantile
+    loss of 100 x 100 errors measured); others ignore it. Read by XLA when JAX starts.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    added = [
+        f"--{name}={value}" for name, value in CPU_COMPILER_OPTIONS.items() if name not in flags
+    ]
+    os.environ["XLA_FLAGS"] = " ".join([flags, *added]).strip()
 
 
 def _choose_platform(device: str) -> None:

@@ -9,6 +9,7 @@ them, cannot tell the two apart.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Real
@@ -64,7 +65,7 @@ def _line(x: Real[Array, " points"], y: Real[Array, " points"], level: float) ->
     from scipy.stats import linregress, t
 
     size = len(x)
-    fit = linregress(x, y)
+    fit: Any = linregress(x, y)
     slope, intercept = float(fit.slope), float(fit.intercept)
     squares = float(((y - intercept - slope * x) ** 2).sum())
     whole = float(((y - y.mean()) ** 2).sum())

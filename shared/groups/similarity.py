@@ -27,7 +27,7 @@ Array = np.ndarray
 Points = Real[Array, "..."]
 Kind = Literal["disc", "torus", "circle", "annulus"]
 KINDS = ("disc", "torus", "circle", "annulus")
-BLOCK = 2**22  # distances held at once
+BLOCK = 2**18  # distances held at once; more would not fit into the cache
 
 
 def reference(n: int, frequency: int, kind: Kind) -> Float[Array, "pairs d"]:
@@ -55,19 +55,19 @@ def linear_cka(x: Points, y: Points) -> float:
     Linear centred kernel alignment (Kornblith et al., 2019): 0 to 1, unchanged by rotating,
     scaling and shifting either set. `cka_gram` is the same number.
     """
-    x, y = _pair(x, y)
-    if x is None or y is None:
+    a, b = _pair(x, y)
+    if a is None or b is None:
         return float("nan")
-    cross = np.linalg.norm(y.T @ x) ** 2
-    return float(cross / (_gram_norm(x) * _gram_norm(y)))
+    cross = np.linalg.norm(b.T @ a) ** 2
+    return float(cross / (_gram_norm(a) * _gram_norm(b)))
 
 
 def cka_gram(x: Points, y: Points) -> float:
     """`linear_cka` by the points' Gram matrices: cheaper for few points in many dimensions."""
-    x, y = _pair(x, y)
-    if x is None or y is None:
+    a, b = _pair(x, y)
+    if a is None or b is None:
         return float("nan")
-    k, l = x @ x.T, y @ y.T  # noqa: E741 - the field's names
+    k, l = a @ a.T, b @ b.T  # noqa: E741 - the field's names
     return float((k * l).sum() / (np.linalg.norm(k) * np.linalg.norm(l)))
 
 

@@ -172,7 +172,7 @@ def coset_score(
     total = float(np.var(values))
     if not total > 0:
         raise BadInput("Values that are all equal have no variance to divide among cosets.")
-    return float(np.mean([np.var(values[c]) for c in cosets(group, subgroup, side)])) / total
+    return float(np.mean([float(np.var(values[c])) for c in cosets(group, subgroup, side)])) / total
 
 
 # Approximate cosets -------------------------------------------------------------------------------

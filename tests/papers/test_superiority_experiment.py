@@ -93,6 +93,7 @@ def fake_outcomes(config: Config, score: Sequence[float]) -> dict[str, dict[str,
             "cvar": values,
             "curve": np.repeat(values[:, None], config.evaluations, axis=1),
             "gap": values / level,
+            "untrained_gap": 0 * values,
             "laws": np.sort(rng.standard_normal((config.seeds, 2, 5)), axis=-1),
             "best": np.full(config.seeds, 0.03),
         }

@@ -105,6 +105,45 @@ def test_coverage_of_the_percentile_interval(tasks: int) -> None:
     assert within_binomial(hits, trials, float(expected))
 
 
+def test_shared_seeds_are_resampled_together() -> None:
+    # Three tasks that repeat the same six runs hold no more than one task does.
+    runs = RNG(3).normal(size=6)
+    copies = np.stack([runs, runs + 10, runs - 10], axis=1)
+    one = stats.bootstrap(runs, stats.mean, seed=0, replicates=20_000)
+    joint = stats.bootstrap(copies, stats.mean, seed=0, replicates=20_000, shared_seeds=True)
+    apart = stats.bootstrap(copies, stats.mean, seed=0, replicates=20_000)
+    width, alone = joint.high - joint.low, one.high - one.low
+    assert width == pytest.approx(alone, rel=0.03)
+    assert apart.high - apart.low == pytest.approx(alone / np.sqrt(3), rel=0.05)
+    assert stats.bootstrap(runs, seed=1, shared_seeds=True) == stats.bootstrap(runs, seed=1)
+    with pytest.raises(ValueError, match=r"same runs of every task; got \[2, 3\]"):
+        stats.bootstrap([[1.0, 2.0], [3.0, 4.0, 5.0]], seed=0, shared_seeds=True)
+
+
+def test_pairs_with_shared_seeds_count_once_per_seed() -> None:
+    gaps = RNG(4).normal(0.3, 1.0, size=8)
+    x = np.stack([gaps, gaps], axis=1)
+    joint = stats.paired_difference(x, np.zeros_like(x), seed=0, shared_seeds=True)
+    alone = stats.paired_difference(gaps, np.zeros(8), seed=0)
+    assert joint.detectable == pytest.approx(alone.detectable)
+    assert (joint.p_permutation, joint.p_sign) == (alone.p_permutation, alone.p_sign)
+    width, single = (d.interval.high - d.interval.low for d in (joint, alone))
+    assert width == pytest.approx(single, rel=0.1)
+
+
+def test_equal_agents_are_told_apart_no_more_often_than_stated() -> None:
+    """Tasks that share their noise: only joint resampling keeps the error rate."""
+    trials, wrong = 300, {True: 0, False: 0}
+    for trial in range(trials):
+        noise = RNG(trial).normal(size=(2, 10, 1)) + 0.1 * RNG(trial + 999).normal(size=(2, 10, 6))
+        for joint in wrong:
+            found = stats.probability_of_improvement(
+                *noise, seed=trial, replicates=200, level=0.9, shared_seeds=joint
+            )
+            wrong[joint] += not found.low <= 0.5 <= found.high
+    assert wrong[True] / trials < 0.2 < wrong[False] / trials
+
+
 def test_bca_is_scipys_and_corrects_skew() -> None:
     x = RNG(1).exponential(size=40)
     ours = stats.bootstrap(x, stats.mean, seed=5, method="bca")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.experiment.errors import BadInput, Damaged, ExperimentError
+from shared.experiment.errors import BadInput, Damaged, ExperimentError, MissingExtra
 from tools import _cli, _repo, cherrypick
 from tools._alone import run_alone
 
@@ -54,6 +54,19 @@ def root(tmp_path: Path) -> Path:
 def item(root: Path, tmp_path: Path) -> cherrypick.Pick:
     """The method of `gaps`, on its way to a folder that is not there yet."""
     return cherrypick.pick("gaps", tmp_path / "other" / "project", root=root)
+
+
+def test_without_pytorch_nothing_is_copied_and_the_command_that_adds_it_is_named(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(root / "papers/gaps/method.py", root / "papers/gaps/method_torch.py")
+    tests = root / "tests/papers/cherrypick"
+    shutil.copy(tests / "test_gaps.py", tests / "test_gaps_torch.py")
+    picked = cherrypick.pick("gaps", tmp_path / "project", torch=True, root=root)
+    monkeypatch.setattr(cherrypick, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtra, match="uv sync --extra torch"):
+        cherrypick.copy(picked)
+    assert not (tmp_path / "project").exists()
 
 
 def test_the_copy_has_licence_citation_origin_and_the_method_unaltered(

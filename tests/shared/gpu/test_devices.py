@@ -30,6 +30,7 @@ def own_settings(monkeypatch, tmp_path):
     before = {name: getattr(jax.config, name) for name in SETTINGS}
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     monkeypatch.setenv("CORROBORATE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XLA_FLAGS", os.environ["XLA_FLAGS"])
     yield
     for name, value in before.items():
         jax.config.update(name, value)
@@ -50,6 +51,20 @@ def test_setup_sets_reports_and_logs_what_it_chose(precision, caplog, tmp_path):
     assert Path(report["cache"]).is_relative_to(tmp_path / "cache")
     json.dumps(report)
     assert as_text(report) in caplog.text
+
+
+def test_setup_asks_for_whole_vectors_unless_the_user_has_chosen(monkeypatch):
+    name = "--xla_cpu_prefer_vector_width"
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    setup()
+    setup()
+    assert os.environ["XLA_FLAGS"].split() == [
+        "--xla_force_host_platform_device_count=2",
+        f"{name}=512",
+    ]
+    monkeypatch.setenv("XLA_FLAGS", f"{name}=128")
+    setup()
+    assert os.environ["XLA_FLAGS"] == f"{name}=128"
 
 
 def test_setup_twice_keeps_the_folder():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import linregress, t
+from scipy.stats import t
 
 from shared.experiment.errors import BadInput
 from shared.groups.growth import fit_growth
@@ -40,7 +40,7 @@ def test_intervals_and_aic_are_the_textbooks() -> None:
         )
         assert interval.n == 21 and interval.level == 0.9
     assert found.log.aic == pytest.approx(21 * np.log(sse / 21) + 4)
-    assert found.log.r2 == pytest.approx(linregress(x, y).rvalue ** 2)
+    assert found.log.r2 == pytest.approx(np.corrcoef(x, y)[0, 1] ** 2)
     assert found.aic_difference == pytest.approx(found.linear.aic - found.log.aic)
 
 
@@ -48,10 +48,10 @@ def test_intervals_cover_the_truth() -> None:
     rng = np.random.default_rng(1)
     n = np.repeat(NS, 2)
     hits = 0
-    for _ in range(400):
+    for _ in range(200):
         slope = fit_growth(n, 2 + 0.5 * np.log(n) + rng.normal(size=len(n))).log.slope
         hits += slope.low <= 0.5 <= slope.high
-    assert hits / 400 == pytest.approx(0.95, abs=0.035)
+    assert hits / 200 == pytest.approx(0.95, abs=0.05)
 
 
 def test_equal_counts_have_no_r2() -> None:

@@ -94,7 +94,7 @@ def test_cka_does_not_see_rotation_scale_shift_and_order_of_columns() -> None:
     assert linear_cka(x[:, ::-1], y) == pytest.approx(wanted, abs=1e-12)
     assert linear_cka(y, x) == pytest.approx(wanted, abs=1e-12)
     assert linear_cka(x, 2 * x @ rotation(6) + 1) == pytest.approx(1, abs=1e-12)
-    assert linear_cka(x * [1, 2, 3, 4, 5, 6], y) != pytest.approx(wanted, abs=1e-3)
+    assert linear_cka(x * np.arange(1.0, 7), y) != pytest.approx(wanted, abs=1e-3)
 
 
 def test_a_random_set_is_like_nothing() -> None:
