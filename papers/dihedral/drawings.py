@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from papers.dihedral.method import step_size
+from papers.dihedral.method import mult_table, step_size
 from shared import plotting
 from shared.experiment.spec import Results
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = np.ndarray
+VIEW = np.linalg.qr(np.array([[0.9, 0.35, 0.2], [-0.3, 0.9, 0.45], [0.1, -0.4, 0.9]]))[0]
 ROTATIONS, REFLECTIONS = plotting.COLOURS[0], plotting.COLOURS[1]
 
 
@@ -111,8 +112,7 @@ def _vertex_names(ax: Any, xy: Array, label: str) -> None:
 
 def _plain(ax: Any, points: Array, edges: Array) -> None:
     """Any group: an oblique view of three coordinates."""
-    turn = np.linalg.qr(np.array([[0.9, 0.35, 0.2], [-0.3, 0.9, 0.45], [0.1, -0.4, 0.9]]))[0]
-    xyz = points @ turn
+    xyz = points @ VIEW
     depth = (xyz[:, 2] - xyz[:, 2].min()) / (np.ptp(xyz[:, 2]) or 1.0)
     for a, b in edges:
         shade = 0.25 + 0.6 * (depth[a] + depth[b]) / 2
@@ -177,6 +177,39 @@ def neurons(results: Results) -> Figure:
                          (right, "irrep of b", "irrep of a")):  # fmt: skip
             ax.set_xlabel(x)
             ax.set_ylabel(y)
+    return fig
+
+
+def pairs(results: Results) -> Figure | None:
+    """Contributions of the first cluster to the logits, by a, by b and by a b.
+
+    Three principal components, seen obliquely; colours are positions in the cycle that the irrep
+    steps along, circles rotations and crosses reflections.
+    """
+    irrep, n = _ints(results, "show/head/irrep")[0], int(results["head/n"])
+    if irrep < 0 or not n:
+        return None
+    name = _names(results, "show/head/names")[irrep]
+    xyz = np.asarray(results["show/head/pca"]) @ VIEW
+    a, b = np.asarray(results["show/head/pairs"]).astype(int).T
+    _, period, _ = step_size(int(name[3:]), n) if name.startswith("2D_") else (1, 2, 1)
+    k = int(name[3:]) * period // n if name.startswith("2D_") else 1
+    fig, axes = plotting.figure(1, 3, height=4.2)
+    for ax, (label, x) in zip(axes[0], (("a", a), ("b", b), ("a b", mult_table(n)[a, b])),
+                              strict=True):  # fmt: skip
+        place = k * (x % n) % period
+        for mine, marker in ((x < n, "o"), (x >= n, "X")):
+            dots = ax.scatter(xyz[mine, 0], xyz[mine, 1], c=place[mine], cmap="twilight",
+                              vmin=0, vmax=period, marker=marker, s=18)  # fmt: skip
+        ax.set_title(f"coloured by {label}")
+        ax.set_xlabel("three principal components, seen obliquely")
+        _bare(ax)
+    ratio = np.asarray(results["show/head/ratio"])
+    axes[0, 0].set_ylabel("one dot a pair (a, b)")
+    fig.colorbar(dots, ax=axes[0, 2], label="place in the cycle of n' cosets")
+    shares = ", ".join(f"{100 * part:.0f} %" for part in ratio)
+    fig.suptitle(f"What the cluster {pretty(name)} adds to the logits (components: {shares} of the "
+                 "variance)", x=0.01, ha="left", fontsize="medium")  # fmt: skip
     return fig
 
 

@@ -64,9 +64,10 @@ def order_of(config: Config, group: str) -> int:
     """Number of elements, by the name where that is quick."""
     if match := re.fullmatch(r"D(\d+)", group):
         return 2 * int(match[1])
-    from papers.dihedral.subject import chosen
+    from papers.dihedral.subject import read_table
+    from shared.groups import parse
 
-    return chosen(config, group).group.order
+    return read_table(config.table).order if config.table else parse(group).order
 
 
 def _net(

@@ -284,6 +284,36 @@ def comparison(results: Results) -> Figure | None:
     return fig
 
 
+def explanations(results: Results) -> Figure | None:
+    """What other accounts of such networks would predict, on the same networks."""
+    head = str(results["headline"]).split()[0]
+    cases = [case for case in (str(name) for name in results["cases"])
+             if case.startswith(f"{head} ") and "permuted" not in case
+             and f"case/{case}/rival_coset" in results and learned(results, case).any()]  # fmt: skip
+    if not cases:
+        return None
+    panels = (("composition", "logits: share that is\na function of a b"),
+              ("rank_one", "neurons: rank one\n(largest σ² / Σσ²)"),
+              ("coset", "neurons: variance within\nthe best cosets (0 fits)"),
+              ("all_irreps", "share of all irreps\nthat are used"))  # fmt: skip
+    fig, axes = plotting.figure(1, len(panels), height=1.6 + 0.35 * len(cases))
+    looks = {case.split()[1]: look for case, look in zip(
+        cases, plotting.looks(*[case.split()[1] for case in cases]).values(), strict=True)}  # fmt: skip
+    for ax, (key, title) in zip(axes[0], panels, strict=True):
+        trios = []
+        for case in cases:
+            values = np.asarray(results[f"case/{case}/rival_{key}"])[learned(results, case)]
+            values = values[np.isfinite(values)]
+            trios.append(_trio(average(values, "")) if len(values) else (np.nan,) * 3)
+        plotting.interval_bars(ax, list(looks), trios, looks)
+        ax.set_xlim(-0.03, 1.05)
+        ax.set_xlabel(title)
+        if ax is not axes[0, 0]:
+            ax.set_yticklabels([])
+    axes[0, 0].set_ylabel(f"network on {head}")
+    return fig
+
+
 def grid(results: Results) -> Figure:
     """Number of representations by learning rate and L2."""
     count, perfect = np.asarray(results["grid/count"]), np.asarray(results["grid/perfect"]) == 1
@@ -354,6 +384,7 @@ def margins(results: Results) -> Figure:
 DRAWINGS: dict[str, tuple[Callable[[Results], Any], str]] = {
     "cayley": (drawings.cayley, "show/head/points"),
     "neurons": (drawings.neurons, "show/head/neuron"),
+    "pairs": (drawings.pairs, "show/head/pca"),
     "other_group": (drawings.other_group, "show/other/points"),
     "histogram": (histogram, "head/half"),
     "growth": (growth, "sweep/count"),
@@ -362,6 +393,7 @@ DRAWINGS: dict[str, tuple[Callable[[Results], Any], str]] = {
     "controls": (controls, "head/half"),
     "comparison": (comparison, "cases"),
     "grid": (grid, "grid/count"),
+    "explanations": (explanations, "head/half"),
     "margins": (margins, "head/margin"),
     "theorem": (theorem, "theorem/n"),
 }

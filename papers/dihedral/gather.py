@@ -32,13 +32,15 @@ KEPT = (
     "count_2d", "first_agree", "first_share", "last_share", "last_others", "last_out_agree",
     "last_out_share", "arcs", "arcs_all", "proper_sets", "kernel_sets", "clusters_only", "ideal",
     "explained", "rest", "identity", "passed", "random", "untrained", "untrained_arcs",
-    "untrained_share", "untrained_agree",
+    "untrained_share", "untrained_agree", "rival_composition", "rival_rank_one", "rival_coset",
+    "rival_all_irreps",
 )  # fmt: skip
 BY_IRREP = ("size", "passes", "half", "correlation", "half_correlation", "within", "answer",
             "without", "alone", "even_left", "even_right")  # fmt: skip
 MEAN_BY_CASE = ("correlation", "answer", "fit", "even_left", "even_right")
 KEPT_NETWORKS = 12  # of the headline case, whose subsets of clusters are kept
-SHOWN = ("show_irrep", "show_points", "show_cloud", "show_spread", "show_neuron", "show_power")
+SHOWN = ("show_irrep", "show_points", "show_cloud", "show_spread", "show_neuron", "show_power",
+         "show_pairs", "show_pca", "show_ratio")  # fmt: skip
 
 
 def gather(config: Config, tasks: Sequence[Task], outcomes: Mapping[str, Outcome]) -> Results:

@@ -16,12 +16,14 @@ from papers.dihedral.subject import Subject
 
 Array = np.ndarray
 SLOTS = ("approximate", "coset", "line")
-CLOUD = 300  # pairs whose contributions are drawn behind the class means
+CLOUD = 500  # pairs whose contributions are drawn behind the class means
 
 
 def shown(view: View, who: Subject) -> dict[str, Array]:
     """`show_irrep` [3], `show_points` [3, G, 3], `show_cloud` [3, pairs, 3], `show_spread` [3],
-    `show_neuron` [3, G, G], `show_power` [3, irreps, irreps]."""
+    `show_neuron` [3, G, G], `show_power` [3, irreps, irreps]; of the first slot `show_pca`
+    [pairs, 3], the principal components of all contributions, `show_ratio` [3], their shares of
+    the variance, and `show_pairs` [pairs, 2], which a and b."""
     order, many = who.group.order, len(who.reps)
     cloud = min(CLOUD, order * order)
     found = {
@@ -31,6 +33,9 @@ def shown(view: View, who: Subject) -> dict[str, Array]:
         "show_spread": np.full(3, np.nan),
         "show_neuron": np.full((3, order, order), np.nan),
         "show_power": np.full((3, many, many), np.nan),
+        "show_pca": np.full((cloud, 3), np.nan),
+        "show_ratio": np.full(3, np.nan),
+        "show_pairs": np.stack(np.divmod(_picked(order), order), 1).astype(float),
     }
     labels = circuit.last_labels(view, who)
     for slot, i in enumerate(_chosen(labels, who)):
@@ -40,8 +45,7 @@ def shown(view: View, who: Subject) -> dict[str, Array]:
         part = view.post[..., neurons] @ view.out[neurons]
         found["show_irrep"][slot] = i
         points, raw, spread = coordinates(part, i, who)
-        picked = np.linspace(0, order * order - 1, cloud).astype(int)
-        found["show_points"][slot], found["show_cloud"][slot] = points, raw[picked]
+        found["show_points"][slot], found["show_cloud"][slot] = points, raw[_picked(order)]
         found["show_spread"][slot] = spread
         best = neurons[int(labels.share[neurons].argmax())]
         pre = view.last[..., best]
@@ -49,7 +53,26 @@ def shown(view: View, who: Subject) -> dict[str, Array]:
         power = method.gft2(pre[..., None], who.reps)[..., 0]
         power[0, 0] = 0
         found["show_power"][slot] = power / power.sum()
+        if slot == 0:
+            found["show_pca"], found["show_ratio"] = principal(part)
     return found
+
+
+def _picked(order: int) -> Int[Array, " pairs"]:
+    """Which pairs are drawn: evenly spread over all, a and b both."""
+    every = order * order
+    return np.sort(np.arange(min(CLOUD, every)) * 7919 % every)
+
+
+def principal(part: Float[Array, "G G G"]) -> tuple[Float[Array, "pairs 3"], Float[Array, " 3"]]:
+    """Three principal components of a cluster's contributions at the drawn pairs; their shares."""
+    flat = part.reshape(-1, part.shape[-1])
+    flat = flat - flat.mean(0)
+    flat = flat - flat.mean(1, keepdims=True)
+    values, axes = np.linalg.eigh(flat.T @ flat)
+    best = axes[:, ::-1][:, :3]
+    ratio = values[::-1][:3] / max(float(values.sum()), 1e-300)
+    return (flat @ best)[_picked(len(part))], ratio
 
 
 def _chosen(labels: method.Labels, who: Subject) -> list[int]:

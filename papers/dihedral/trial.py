@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from papers.dihedral import circuit, method, pictures
+from papers.dihedral import circuit, method, pictures, rivals
 from papers.dihedral.circuit import View
 from papers.dihedral.config import Config
 from papers.dihedral.subject import Subject, chosen
@@ -164,7 +164,7 @@ def _measured(
         return counted(params, spec, alpha, who)
     seen = view(params, spec, alpha)
     found = circuit.measures(seen, who, seed)
-    return found | pictures.shown(seen, who)
+    return found | rivals.scores(seen, who) | pictures.shown(seen, who)
 
 
 def counted(params: Any, spec: ModelSpec, alpha: float | None, who: Subject) -> dict[str, Array]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from papers.dihedral import circuit, experiment, gather, method, pictures, trial
+from papers.dihedral import circuit, experiment, gather, method, pictures, rivals, trial
 from papers.dihedral.config import Config
 from papers.dihedral.oracle import construct
 from papers.dihedral.subject import chosen, of_group, read_table, subject
@@ -187,6 +187,18 @@ def test_pictures_of_a_network_by_hand() -> None:
     assert len(edges) == 36 and [0, 7] in edges.tolist() and [0, 11] in edges.tolist()
     cosets = pictures.edges_of(who.names.index("2D_4"), who)
     assert len(cosets) == 18 and cosets.max() < 18 + 9
+
+
+def test_rival_explanations_of_a_network_by_hand() -> None:
+    who, net = subject("D18"), construct(18, ("2D_4", "2D_5", "2D_6"), (8, 8, 8))
+    found = rivals.scores(circuit.view_of(net), who)
+    assert found["rival_rank_one"] == pytest.approx(1.0)  # x^T rho(a) y
+    assert found["rival_all_irreps"] == pytest.approx(3 / 11)
+    assert found["rival_composition"] > 0.9
+    left = net.left[:, ::37]
+    naive = [min(method.coset_score(column, 18, h, side) for h in method.subgroups(18)
+                 if 1 < len(h) < 36 for side in ("left", "right")) for column in left.T]  # fmt: skip
+    np.testing.assert_allclose(rivals.least_coset_score(left, 18), naive, atol=1e-9)
 
 
 # --- Groups ---------------------------------------------------------------------------------------

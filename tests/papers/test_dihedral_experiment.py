@@ -142,6 +142,10 @@ def fake(config: Config, task: object, *, graphs: float = 1.0, fail: int = 0) ->
         "show_points": shown, "show_cloud": shown[:, :, :8], "show_spread": np.ones((many, 3)),
         "show_neuron": rng.uniform(-1, 1, (many, 3, order, order)),
         "show_power": np.full((many, 3, reps, reps), 1 / reps**2),
+        "show_pca": rng.normal(size=(many, 8, 3)), "show_ratio": np.full((many, 3), 0.3),
+        "show_pairs": rng.integers(0, order, (many, 8, 2)) * 1.0,
+        **{f"rival_{name}": 0.5 * good for name in ("composition", "rank_one", "coset",
+                                                    "all_irreps")},
     }  # fmt: skip
     return found
 
