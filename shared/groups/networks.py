@@ -174,6 +174,11 @@ def parameter_count(spec: ModelSpec) -> int:
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes))
 
 
+def arrays(params: Params) -> Params:
+    """Parameters as JAX arrays: kept or loaded ones are NumPy's (`training.network_params`)."""
+    return jax.tree.map(jnp.asarray, params)
+
+
 # Pair by pair -------------------------------------------------------------------------------------
 
 
@@ -181,10 +186,8 @@ def forward_pairs(
     params: Params, spec: ModelSpec, ab: Int[Given, "pairs 2"], alpha: Alpha = None
 ) -> Float[Array, "pairs n"]:
     """Logits of the pairs `ab`, each on its own: the definition, and the route of minibatches."""
-    if spec.arch == "onehot_concat":
-        table_a = table_b = jnp.eye(spec.order, dtype=jnp.float32)
-    else:
-        table_a, table_b = _embeddings(params, spec)
+    params = arrays(params)
+    table_a, table_b = _embeddings(params, spec)
     x_a, x_b = table_a[ab[:, 0]], table_b[ab[:, 1]]
     mix = _alpha(spec, alpha)
     return jax.vmap(lambda a, b: forward_embeddings(params, spec, a, b, mix))(x_a, x_b)
@@ -199,6 +202,7 @@ def forward_embeddings(
 ) -> Float[Array, " n"]:
     """Logits of one pair, from its token embeddings (before positions are added; one-hot rows for
     onehot_concat)."""
+    params = arrays(params)
     mix = _alpha(spec, alpha)
     if spec.is_transformer:
         x = jnp.stack([x_a, x_b]) + params["P"]
@@ -222,6 +226,7 @@ def embedding_gradients(
 
     Zhong et al.'s gradient symmetricity is the mean cosine between the two.
     """
+    params = arrays(params)
     table_a, table_b = _embeddings(params, spec)
     mix = _alpha(spec, alpha)
 
@@ -236,8 +241,7 @@ def _embeddings(params: Params, spec: ModelSpec) -> tuple[Array, Array]:
     if spec.arch == "onehot_concat":
         table = jnp.eye(spec.order, dtype=jnp.float32)
         return table, table
-    names = ("E", "E") if spec.tie_embed else ("E_a", "E_b")
-    return jnp.asarray(params[names[0]]), jnp.asarray(params[names[1]])
+    return (params["E"], params["E"]) if spec.tie_embed else (params["E_a"], params["E_b"])
 
 
 # All pairs ----------------------------------------------------------------------------------------
@@ -262,6 +266,7 @@ def forward_grid(
 def tables(params: Params, spec: ModelSpec, alpha: Alpha = None) -> transformer.Tables:
     """All that logits depend on, as what belongs to each a (leaves with first axis n), and what all
     share; `grid_rows` takes any of the former with all of the latter."""
+    params = arrays(params)
     mix = _alpha(spec, alpha)
     if spec.blocks > 1:
         x_0, x_1 = transformer.first_tokens(params)
@@ -337,6 +342,7 @@ def additive_parts(
             f"The first layer of {spec.arch} with blocks={spec.blocks} is no sum of a part of a "
             "and one of b; that of attn_uniform with one block is."
         )
+    params = arrays(params)
     if spec.is_transformer:
         block, (r_0, r_1) = params["blocks"][0], transformer.uniform_parts(params)
         return r_0 @ block["W_in"], r_1 @ block["W_in"], block["b_in"]
@@ -352,6 +358,7 @@ def readout(params: Params, spec: ModelSpec) -> tuple[Float[Array, "m n"], Float
 
     For transformers U = W_out W_U, and what the residual stream adds is not in it.
     """
+    params = arrays(params)
     last = params["blocks"][-1]["W_out"] @ params["W_U"] if spec.is_transformer else params["U"]
     return last, params["c"] if spec.out_bias else jnp.zeros(spec.order, jnp.float32)
 
@@ -369,7 +376,7 @@ def attention_weights(
     """The first block's weights of the last token's query on tokens a and b."""
     if not spec.is_transformer:
         raise BadInput(f"{spec.arch} has no attention.")
-    rows, shared = transformer.attention_tables(params, _alpha(spec, alpha))
+    rows, shared = transformer.attention_tables(arrays(params), _alpha(spec, alpha))
     return jnp.stack(transformer.pair_weights(rows, shared), axis=-1)
 
 

@@ -230,6 +230,27 @@ def test_schedules_by_hand(tspec, factors):
 # Runs ---------------------------------------------------------------------------------------------
 
 
+def test_a_run_learns_and_says_when():
+    state = start()
+    found = np.full(2, -1)
+    for step in range(1, 201):
+        state, metrics = train_chunk(state, SPEC, TSPEC, 1)
+        found = np.where((found < 0) & (np.asarray(metrics["test_accuracy"]) == 1), step, found)
+    assert all(np.isfinite(value).all() and value.shape == (2,) for value in metrics.values())
+    np.testing.assert_array_equal(metrics["train_accuracy"], [1, 1])
+    np.testing.assert_array_equal(state.step, [200, 200])
+    np.testing.assert_array_equal(metrics["first_perfect"], found)
+    np.testing.assert_allclose(metrics["lr_factor"], 0, atol=1e-6)
+    norm = [np.sqrt(sum((leaf[i] ** 2).sum() for leaf in leaves(state.params))) for i in (0, 1)]
+    np.testing.assert_allclose(metrics["weight_norm"], norm, rtol=1e-5)
+    for i in (0, 1):
+        params, mask = network_params(state.params, i), np.asarray(state.mask[i])
+        for name, value in evaluate(params, SPEC, TASK.labels, mask).items():
+            np.testing.assert_allclose(metrics[name][i], value, rtol=1e-4, atol=1e-6)
+    whole, _ = train_chunk(start(), SPEC, TSPEC, 200)
+    np.testing.assert_array_equal(whole.first_perfect, state.first_perfect)
+
+
 def test_chunks_do_not_matter():
     whole, metrics = train_chunk(start(), SPEC, TSPEC, 10)
     state, _ = train_chunk(start(), SPEC, TSPEC, 4)
@@ -344,6 +365,48 @@ def test_minibatches_of_everything_are_the_full_batch():
     full, expected = train_chunk(start(), SPEC, TSPEC, 20)
     assert_close(some.params, full.params, 1e-3, 1e-4)
     np.testing.assert_allclose(metrics["train_loss"], expected["train_loss"], rtol=1e-3)
+
+
+def test_minibatches_learn_and_do_not_depend_on_chunks():
+    tspec = TrainSpec(600, batch=8)
+    whole, metrics = train_chunk(start(tspec=tspec), SPEC, tspec, 600)
+    state, _ = train_chunk(start(tspec=tspec), SPEC, tspec, 10)
+    state, _ = train_chunk(state, SPEC, tspec, 590)
+    for a, b in zip(leaves(whole.params), leaves(state.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(metrics["train_accuracy"], [1, 1])
+
+
+def test_minibatches_are_those_of_a_plain_loop():
+    """Every epoch visits the training pairs in a new order; each update is optax's Adam."""
+    tspec, l2 = TrainSpec(14, batch=8), Hyper().l2
+    state = start(tspec=tspec)
+    params, mask, key = one_of(state.params), np.asarray(state.mask[0]).ravel(), state.key[0]
+    adam = optax.scale_by_adam(tspec.b1, tspec.b2, tspec.eps)
+    memory, order = adam.init(params), np.empty(0)
+
+    @jax.jit
+    def gradient(params, ab, labels):
+        def loss(params):
+            logits = forward_pairs(params, SPEC, ab)
+            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+        return jax.tree.map(lambda g, p: g + 2 * l2 * p, jax.grad(loss)(params), params)
+
+    for step in range(tspec.steps):
+        epoch, place = divmod(step, mask.sum() // 8)
+        if place == 0:
+            draws = jax.random.uniform(jax.random.fold_in(key, epoch), (N * N,), jnp.float32)
+            order = np.argsort(np.where(mask, draws, 2.0))
+        pairs = order[8 * place : 8 * place + 8]
+        ab = np.stack(np.divmod(pairs, N), axis=1).astype(np.int32)
+        g = gradient(params, ab, TASK.labels[ab[:, 0], ab[:, 1]])
+        with jax.numpy_dtype_promotion("standard"):
+            update, memory = adam.update(g, memory)
+        rate = jnp.float32(Hyper().lr) * schedule(jnp.int32(step), tspec)
+        params = jax.tree.map(lambda p, u, rate=rate: p - rate * u, params, update)
+    state, _ = train_chunk(state, SPEC, tspec, tspec.steps)
+    assert_close(one_of(state.params), params, atol=1e-5)
 
 
 # Many networks ------------------------------------------------------------------------------------
