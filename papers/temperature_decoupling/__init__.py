@@ -25,7 +25,7 @@ _HOMES = {
     "log_policy": "method",
     "optimal_policy": "method",
     "ref_optimal_q": "method",
-    "soft_policy_iteration": "method",
+    "soft_policy_iteration": "newton",
     "soft_vi": "method",
     "sparse": "method",
     "wasserstein": "method",

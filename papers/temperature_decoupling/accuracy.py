@@ -18,7 +18,7 @@ sharp form of the paper's bound on total variation (Theorem 3.6).
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -56,8 +56,7 @@ def settings(mdp: TabularMDP, log_ref: Float[Array, "S A"], accuracy: float) -> 
     low, high = float(r.min()) / (1 - gamma), float(r.max()) / (1 - gamma)
     width = max(high - low, 1e-12)
     with jax.enable_x64():
-        best = np.asarray(method.ref_optimal_q(mdp, log_ref))
-        optimal = np.asarray(method.optimal_actions(best, log_ref))
+        best, optimal = (np.asarray(found) for found in _optimum(mdp, log_ref))
     top = best.max(axis=1, where=np.isfinite(log_ref), initial=-np.inf)
     gaps = (top[:, None] - best)[np.isfinite(log_ref) & ~optimal]
     tau = share / max(ahead * cost, 1e-12)
@@ -79,6 +78,12 @@ def settings(mdp: TabularMDP, log_ref: Float[Array, "S A"], accuracy: float) -> 
     low -= ahead * tau * cost
     z = np.linspace(low, high, max(2, math.ceil((high - low) / spacing) + 1))
     return Settings(tau, sigma, n_opt, n_eval, z, accuracy)
+
+
+@jax.jit
+def _optimum(mdp: TabularMDP, log_ref: Any) -> tuple[Any, Any]:
+    best = method.ref_optimal_q(mdp, log_ref)
+    return best, method.optimal_actions(best, log_ref)
 
 
 def _sweeps(factor: float, gamma: float) -> int:

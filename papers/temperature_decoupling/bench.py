@@ -70,10 +70,10 @@ def newton() -> Contest:
     """Newton steps, all MDPs at once."""
     import jax
 
-    from papers.temperature_decoupling import method
+    from papers.temperature_decoupling.newton import soft_policy_iteration
 
     def solve(batch: Any, log_ref: Any) -> Any:
-        one = functools.partial(method.soft_policy_iteration, tau=TAU, tol=ACCURACY)
+        one = functools.partial(soft_policy_iteration, tau=TAU, tol=ACCURACY)
         return jax.vmap(one, (0, None))(batch, log_ref)
 
     return _contest(solve)

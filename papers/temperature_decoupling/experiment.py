@@ -1,8 +1,8 @@
 """The experiments as independent tasks, and how their outcomes become the paper's results.
 
-    examples              every theorem on M1 to M4 (C1 to C15)
-    random                the same on random MDPs; the seeds of this task are the MDPs' numbers
-    iterates              T* and T*_tau on M4, errors on M2 (C10)
+    theorems              every theorem on M1 to M4 and on random MDPs (C1 to C15); the seeds of
+                          this task are the MDPs' numbers, 0 to 3 for M1 to M4
+    examples              T* and T*_tau on M4, errors on M2 (C10), bounds as curves, the exact grid
     projections           projections compared, estimates to an accuracy (C11)
     laws/...              the paper's estimates on M2, per precision and projection (C11, C12)
     learning/...          soft Q-learning on M1 and M2 (C6)
@@ -22,6 +22,9 @@ from shared.experiment.spec import Outcome, Results, Run, Task
 if TYPE_CHECKING:
     import numpy as np
 
+EXAMPLES = 4
+"""The first numbers belong to M1 to M4, see `theorems.numbered`."""
+
 # Predicted seconds on one core.
 MDP_SECONDS = 0.6
 SWEEP_SECONDS = {"cramer": 0.1e-3, "mmd": 13e-3}
@@ -32,11 +35,10 @@ UPDATE_SECONDS = 0.3e-3
 def tasks(config: Config) -> list[Task]:
     """Every task of a run, each with all its seeds."""
     seeds = tuple(range(config.first_seed, config.first_seed + config.seeds))
-    numbers = tuple(range(config.random_mdps))
+    numbers = tuple(range(EXAMPLES + config.random_mdps))
     found = [
-        Task("random", {"kind": "random"}, numbers, MDP_SECONDS),
-        Task("examples", {"kind": "examples"}, cpu_seconds=12.0),
-        Task("iterates", {"kind": "iterates"}, cpu_seconds=4.0),
+        Task("theorems", {"kind": "theorems"}, numbers, MDP_SECONDS),
+        Task("examples", {"kind": "examples"}, cpu_seconds=4.0),
         Task("projections", {"kind": "projections"}, cpu_seconds=10.0),
     ]
     for precision in PRECISIONS:
@@ -62,8 +64,8 @@ def run_task(task: Task, run: Run) -> Outcome:
     """Do one task; those with seeds return arrays with the seeds first."""
     config: Config = run.config
     kind = task.params["kind"]
-    if kind == "random":
-        return _random(task, run)
+    if kind == "theorems":
+        return _theorems(task, run)
     if kind == "laws":
         return _laws(config, task, run)
     if kind == "learning":
@@ -81,8 +83,6 @@ def _fixed(kind: str, config: Config) -> Outcome:
     """The tasks without randomness and without a loop."""
     from papers.temperature_decoupling import laws, network, theorems
 
-    if kind == "iterates":
-        return _arrays(laws.iterates())
     if kind == "projections":
         parts = {
             "projection": laws.projection_errors(config.projection_atoms, config.mmd_alpha),
@@ -91,13 +91,12 @@ def _fixed(kind: str, config: Config) -> Outcome:
         return _arrays(
             {f"{part}/{k}": v for part, found in parts.items() for k, v in found.items()}
         )
-    found = theorems.decide(theorems.examples(), (0, 1, 2, 3))
-    found |= theorems.bound_curves()
-    return _arrays({**found, "grid": network.exact_measures(config.grid_tau)})
+    exact = {"grid/exact": network.exact_measures(config.grid_tau)}
+    return _arrays({**laws.iterates(), **theorems.bound_curves(), **exact})
 
 
-def _random(task: Task, run: Run) -> Outcome:
-    """Every theorem on the random MDPs of these numbers, a few at a time."""
+def _theorems(task: Task, run: Run) -> Outcome:
+    """Every theorem on the MDPs of these numbers, a few at a time."""
     import numpy as np
 
     from papers.temperature_decoupling import theorems
@@ -107,7 +106,7 @@ def _random(task: Task, run: Run) -> Outcome:
 
     def step(done: int) -> tuple[int, dict[str, Any]]:
         numbers = blocks[done]
-        found = theorems.decide(theorems.random_mdps(numbers), numbers)
+        found = theorems.decide(numbers)
         # The last block may be shorter; history is stacked, so it is filled up and cut below.
         fill = [min(i, len(numbers) - 1) for i in range(size)]
         return done + 1, {name: value[fill] for name, value in found.items()}
@@ -149,8 +148,8 @@ def _arrays(numbers: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 # --- Results --------------------------------------------------------------------------------------
 
-BANDS = ("distance", "linear/ratio", "erl/tv", "decoupled/tv", "laws/w1", "estimate/w1",
-         "iterates/w1", "iterates/w2", "near/ratio")  # fmt: skip
+BANDS = ("distance", "linear/ratio", "erl/tv", "decoupled/tv", "decoupled/lost", "laws/w1",
+         "laws/w2", "estimate/w1", "iterates/w1", "iterates/w2", "near/ratio")  # fmt: skip
 """Drawn with quantiles over the random MDPs."""
 HISTOGRAMS = ("limits/tv", "estimate/apart", "tv/ratio", "sharp/ratio", "erl/excess", "narrow/loss",
               "unique/least", "contraction/ratio")  # fmt: skip
@@ -161,7 +160,7 @@ def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
     """Join the outcomes; of the random MDPs keep extremes, quantiles and a few whole columns."""
     import numpy as np
 
-    from papers.temperature_decoupling import theorems
+    from papers.temperature_decoupling import theorems, theorems_laws
 
     results: dict[str, np.ndarray] = {
         "opt_taus": np.asarray(config.opt_taus),
@@ -173,13 +172,14 @@ def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
         "sweeps": np.asarray(config.sweeps),
         "random/count": np.asarray(config.random_mdps),
         "taus": np.asarray(theorems.TAUS),
-        "law_taus": np.asarray(theorems.LAW_TAUS),
+        "law_taus": np.asarray(theorems_laws.LAW_TAUS),
         "near_eps": np.asarray(theorems.ACCURACIES),
     }
-    results |= {f"examples/{name}": value for name, value in outcomes["examples"].items()}
-    results |= _summaries(outcomes["random"])
-    for name, value in outcomes["iterates"].items():
-        results[f"iterates/{name}"] = _short(value) if name == "laws" else value
+    for name, value in outcomes["theorems"].items():
+        results[f"examples/{name}"] = value[:EXAMPLES]
+    results |= _summaries({k: value[EXAMPLES:] for k, value in outcomes["theorems"].items()})
+    for name, value in outcomes["examples"].items():
+        results[name] = _short(value) if name == "iterates/laws" else value
     results |= dict(outcomes["projections"])
     for precision in PRECISIONS:
         for projection in config.projections:
@@ -211,7 +211,7 @@ def _summaries(found: Outcome) -> dict[str, np.ndarray]:
     for name, values in found.items():
         results[f"random/max/{name}"] = np.asarray(values.max(0))
         results[f"random/min/{name}"] = np.asarray(values.min(0))
-        results[f"random/worst/{name}"] = np.asarray(values.argmax(0), np.int32)
+        results[f"random/worst/{name}"] = np.asarray(values.argmax(0) + EXAMPLES, np.int32)
     for name in BANDS:
         band = np.quantile(found[name], (0.05, 0.5, 0.95), axis=0)
         results[f"random/band/{name}"] = band.astype(np.float32)

@@ -11,22 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from papers.temperature_decoupling.drawing import BOTH, LEAST, LOOKS, TEMPERATURE, curves
+from papers.temperature_decoupling.figures_laws import (
+    accuracy,
+    contraction,
+    estimates,
+    iterates,
+    means_commute,
+    precision,
+    rates,
+    return_laws,
+)
 from shared import plotting
 from shared.experiment.spec import Results
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-EXAMPLES = ("M1 tri-state", "M2 lottery", "M3 scary action", "M4 tie-flip")
-LOOKS = plotting.looks(*EXAMPLES, "random MDPs")
-BOTH = plotting.looks("standard", "decoupled", "decoupled, acting at $\\sigma$")
 POWER_LOOKS = plotting.looks("$\\sigma=\\tau^{1.5}$", "$\\sigma=\\tau^{2}$", "$\\sigma=\\tau^{3}$")
-KIND_LOOKS = plotting.looks("cramer", "mmd (signed)", "quantile")
-FLIP_LOOKS = plotting.looks("T*", "T*$_\\tau$, $\\tau=0.3$", "T*$_\\tau$, $\\tau=0.1$")
-LEAST = 1e-17
-"""What is smaller is drawn at this height on logarithmic axes."""
-TEMPERATURE = "temperature $\\tau$ (units of return)"
 
 
 def figures(results: Results) -> Iterator[tuple[str, Figure]]:
@@ -37,29 +39,15 @@ def figures(results: Results) -> Iterator[tuple[str, Figure]]:
         yield draw.__name__, figure
 
 
-def _curves(ax: Axes, x: np.ndarray, results: Results, name: str, which: Any = ()) -> None:
-    """The four examples as lines and the random MDPs as a band, log-log."""
-    pick = (slice(None), *which)
-    for label, row in zip(EXAMPLES, results[f"examples/{name}"][pick], strict=True):
-        if row.max() > LEAST:
-            look = LOOKS[label]
-            ax.loglog(x, np.maximum(row, LEAST), color=look.colour, marker=look.marker, label=label)
-    low, middle, high = np.maximum(results[f"random/band/{name}"][pick], LEAST)
-    rows = list(zip(middle, low, high, strict=True))
-    plotting.band(ax, x, rows, "random MDPs", LOOKS["random MDPs"])
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-
-
 def values(results: Results) -> Figure:
     """C1, C2: values rise to their limit, with an error linear in the temperature."""
     fig, axes = plotting.figure(1, 2, height=4.4)
     taus = results["taus"]
-    _curves(axes[0, 0], taus, results, "distance")
+    curves(axes[0, 0], taus, results, "distance")
     axes[0, 0].set_title("Values approach q*$_{ref}$ linearly")
     axes[0, 0].set_ylabel("$\\|q^*_{ref} - q^*_\\tau\\|$ (units of return)")
     plotting.slope_guide(axes[0, 0], 1.0, (1e-9, 1e-10), 1e-12, "slope 1")
-    _curves(axes[0, 1], taus, results, "linear/ratio")
+    curves(axes[0, 1], taus, results, "linear/ratio")
     axes[0, 1].axhline(1, color=plotting.NEUTRAL, linestyle="--", linewidth=1.3)
     axes[0, 1].set_title("Error over the bound: M1 attains it")
     axes[0, 1].set_ylabel("ratio (at most 1)")
@@ -72,11 +60,11 @@ def values(results: Results) -> Figure:
 def total_variation(results: Results) -> Figure:
     """C3: the paper's bound, the sharp one, and how near random pairs come."""
     fig, axes = plotting.figure(1, 2, height=4.2)
-    ax, d = axes[0, 0], results["examples/curve/d"]
-    ax.loglog(d, np.minimum(results["examples/curve/paper"], 1), color=plotting.COLOURS[0],
+    ax, d = axes[0, 0], results["curve/d"]
+    ax.loglog(d, np.minimum(results["curve/paper"], 1), color=plotting.COLOURS[0],
               label="paper: min($\\sqrt{d}$, sinh(2d)/2)")  # fmt: skip
-    ax.loglog(d, results["examples/curve/sharp"], color=plotting.COLOURS[1], label="tanh(d/2)")
-    ax.loglog(d, results["examples/curve/attained"], color=plotting.COLOURS[6], linestyle="none",
+    ax.loglog(d, results["curve/sharp"], color=plotting.COLOURS[1], label="tanh(d/2)")
+    ax.loglog(d, results["curve/attained"], color=plotting.COLOURS[6], linestyle="none",
               marker="o", markersize=4, label="attained by two actions")  # fmt: skip
     ax.set_xlabel("d = $\\|q-q'\\|/\\tau$ (no unit)")
     ax.set_ylabel("total variation (probability)")
@@ -97,7 +85,7 @@ def total_variation(results: Results) -> Figure:
 def standard_limit(results: Results) -> Figure:
     """C4: annealing converges to the closed form, the cheapest optimal policy."""
     fig, axes = plotting.figure(1, 2, height=4.4)
-    _curves(axes[0, 0], results["taus"], results, "erl/tv")
+    curves(axes[0, 0], results["taus"], results, "erl/tv")
     axes[0, 0].set_title("Annealed policies and their closed form")
     axes[0, 0].set_xlabel(TEMPERATURE)
     axes[0, 0].set_ylabel("TV to $\\pi^{ERL,*}$ (probability)")
@@ -130,7 +118,7 @@ def decoupling(results: Results) -> Figure:
     ax.set_ylabel("TV to $\\pi^{ref,*}$ (probability)")
     ax.set_xlabel(TEMPERATURE)
     ax.legend(loc="lower right")
-    _curves(axes[0, 1], taus, results, "decoupled/tv", (1,))
+    curves(axes[0, 1], taus, results, "decoupled/tv", (1,))
     axes[0, 1].set_title("$\\sigma=\\tau^2$")
     axes[0, 1].set_xlabel(TEMPERATURE)
     axes[0, 1].legend(loc="lower right")
@@ -182,176 +170,10 @@ def learning(results: Results) -> Figure:
     return fig
 
 
-def return_laws(results: Results) -> Figure:
-    """C7: return laws of decoupled policies converge."""
-    fig, axes = plotting.figure(1, 1, width=7, height=4.4)
-    _curves(axes[0, 0], results["law_taus"], results, "laws/w1")
-    axes[0, 0].set_title("Return laws of $\\pi^{\\tau,\\tau^2}$ approach that of $\\pi^{ref,*}$")
-    axes[0, 0].set_xlabel(TEMPERATURE)
-    axes[0, 0].set_ylabel("sup-W$_1$ (units of return)")
-    plotting.slope_guide(axes[0, 0], 1.0, (1e-5, 1e-8), 1e-7, "slope 1")
-    plotting.legend_outside(fig)
-    return fig
-
-
-def contraction(results: Results) -> Figure:
-    """C8: how much the soft operator contracts, over gamma."""
-    fig, axes = plotting.figure(1, 1, width=7, height=4.0)
-    ax, found = axes[0, 0], results["random/all/contraction/ratio"]
-    names = ("W$_1$, $\\tau=0$", "W$_1$, $\\tau=0.3$", "W$_2$, $\\tau=0$", "W$_2$, $\\tau=0.3$")
-    for label, column, look in zip(names, found.T, plotting.looks(*names).values(), strict=True):
-        ax.plot(np.sort(column), np.linspace(0, 1, len(column)), color=look.colour, label=label)
-    ax.axvline(1, color=plotting.NEUTRAL, linestyle="--", linewidth=1.3)
-    ax.set_title("One application to two random laws")
-    ax.set_xlabel("distance after, over $\\gamma$ times the distance before (at most 1)")
-    ax.set_ylabel("share of random MDPs below")
-    ax.legend()
-    return fig
-
-
-def means_commute(results: Results) -> Figure:
-    """C9, C10 on M2: means follow soft value iteration, laws follow the means."""
-    fig, axes = plotting.figure(1, 1, width=7, height=4.0)
-    ax, mean = axes[0, 0], results["iterates/halving/mean"]
-    n = np.arange(len(mean))
-    ax.semilogy(n, mean, color=plotting.COLOURS[0], marker="o", markersize=9,
-                label="means: $\\|Q\\zeta_n - q^*_\\tau\\|$")  # fmt: skip
-    ax.semilogy(n, results["iterates/halving/w1"], color=plotting.COLOURS[1], marker="s",
-                label="laws: sup-W$_1(\\zeta_n, \\zeta^*_\\tau)$")  # fmt: skip
-    ax.set_title("M2 from point masses at 0, $\\tau=0.1$, $\\gamma=1/2$")
-    ax.set_xlabel("applications n of T*$_\\tau$")
-    ax.set_ylabel("error (units of return)")
-    ax.legend()
-    return fig
-
-
-def iterates(results: Results) -> Figure:
-    """C10, the paper's figure 4.1: iterates of T* never settle on M4, those of T*_tau do."""
-    fig, axes = plotting.figure(1, 3, width=12, height=4.0)
-    laws, steps = results["iterates/laws"], results["iterates/steps"]
-    images = []
-    for ax, law, title in zip(axes[0, :2], laws, list(FLIP_LOOKS), strict=False):
-        half = 6 / (law.shape[1] - 1)  # of the spacing: pixels are centred on atoms
-        where = (-2 - half, 10 + half, -0.5, law.shape[0] - 0.5)
-        images.append(ax.imshow(np.sqrt(np.clip(law, 0, 1)), aspect="auto", origin="lower",
-                                extent=where, cmap="magma_r", vmin=0, vmax=1))  # fmt: skip
-        ax.set_title(f"law at x0 along {title}")
-        ax.set_xlabel("return")
-        ax.set_ylabel("iteration")
-        ax.set_xlim(-0.5, 3)
-        ax.grid(visible=False)
-    bar = fig.colorbar(images[-1], ax=axes[0, :2], shrink=0.9)
-    bar.set_label("square root of the probability")
-    for (label, look), row in zip(FLIP_LOOKS.items(), steps, strict=True):
-        axes[0, 2].semilogy(np.arange(1, len(row) + 1), np.maximum(row, 1e-12), color=look.colour,
-                            label=label)  # fmt: skip
-    axes[0, 2].set_title("Change in one step")
-    axes[0, 2].set_xlabel("iteration")
-    axes[0, 2].set_ylabel("W$_1$ of consecutive laws at x0 (return)")
-    axes[0, 2].legend()
-    return fig
-
-
-def rates(results: Results) -> Figure:
-    """C10 on random MDPs: errors of the iterates in W_1 and W_2."""
-    fig, axes = plotting.figure(1, 2, height=4.2, sharey=True)
-    for ax, name, order in zip(axes[0], ("iterates/w1", "iterates/w2"), (1, 2), strict=True):
-        low, middle, high = np.maximum(results[f"random/band/{name}"], 1e-9)
-        n = np.arange(len(middle))
-        plotting.band(ax, n, list(zip(middle, low, high, strict=True)), "random MDPs",
-                      LOOKS["random MDPs"])  # fmt: skip
-        for label in EXAMPLES[:3]:
-            row = results[f"examples/{name}"][EXAMPLES.index(label)]
-            ax.plot(n, np.maximum(row, 1e-9), color=LOOKS[label].colour, label=label)
-        ax.set_yscale("log")
-        ax.set_title(f"W$_{order}$")
-        ax.set_xlabel("applications n of T*$_\\tau$, $\\tau=0.3$")
-    axes[0, 0].set_ylabel("sup error over the first one")
-    plotting.legend_outside(fig)
-    return fig
-
-
-def estimates(results: Results) -> Figure:
-    """C12, the paper's figures 4.3 and 4.4: estimated laws, with and without decoupling."""
-    kind = str(results["projections"][0])
-    z, limits = results["laws/z"], results["laws/limits"]
-    fig, axes = plotting.figure(2, 2, height=6.4, sharex=True, sharey=True)
-    shades = plotting.looks(*(f"$\\sigma$ = {tau:g}" for tau in results["opt_taus"]))
-    names = ("standard ($\\tau=\\sigma$)", "decoupled ($\\tau=\\sqrt{\\sigma}$)")
-    for row, precision in enumerate(("float64", "float32")):
-        eta = results[f"laws/{precision}/{kind}/eta"]
-        for column, (ax, name) in enumerate(zip(axes[row], names, strict=True)):
-            below = np.cumsum(limits, -1)
-            ax.step(z, below[0], where="post", color="#000000", linewidth=4, alpha=0.25,
-                    label="law of $\\pi^{ref,*}$")  # fmt: skip
-            ax.step(z, below[1], where="post", color="#000000", linestyle=":", linewidth=1.6,
-                    label="law of $\\pi^{ERL,*}$")  # fmt: skip
-            for (label, look), law in zip(shades.items(), eta[:, column], strict=True):
-                ax.step(z, np.cumsum(law), where="post", color=look.colour, linewidth=1.2,
-                        label=label)  # fmt: skip
-            ax.set_title(f"{name}, {precision}")
-            ax.set_xlim(-0.6, 2.6)
-        axes[row, 0].set_ylabel("distribution function")
-    for ax in axes[1]:
-        ax.set_xlabel(f"return from x0 of M2 ({kind} projection)")
-    plotting.legend_outside(fig, columns=4)
-    return fig
-
-
-def precision(results: Results) -> Figure:
-    """C12 as distances: to the law of pi^{ref,*}, and between precisions."""
-    kinds = [str(name) for name in results["projections"]]
-    fig, axes = plotting.figure(1, 2, height=4.2)
-    sigmas = results["opt_taus"]
-    for kind, line in zip(kinds, ("-", "--"), strict=False):
-        for i, (name, look) in enumerate(list(BOTH.items())[:2]):
-            far = results[f"laws/float64/{kind}/w1"][:, i, 0]
-            apart = np.maximum(results[f"laws/{kind}/apart"][:, i], 1e-9)
-            for ax, row in zip(axes[0], (far, apart), strict=True):
-                ax.loglog(sigmas, row, line, color=look.colour, marker=look.marker,
-                          label=f"{name}, {kind}")  # fmt: skip
-    axes[0, 0].set_title("To the law of $\\pi^{ref,*}$ (float64)")
-    axes[0, 1].set_title("Between float64 and float32")
-    for ax in axes[0]:
-        ax.set_xlabel("optimisation temperature $\\sigma$ (units of return)")
-        ax.set_ylabel("W$_1$ at x0 of M2 (units of return)")
-    plotting.legend_outside(fig)
-    return fig
-
-
-def accuracy(results: Results) -> Figure:
-    """C11: the algorithm's error along tau, at a requested accuracy, and by projection."""
-    fig, axes = plotting.figure(1, 3, width=12, height=4.2)
-    _curves(axes[0, 0], results["law_taus"], results, "estimate/w1")
-    axes[0, 0].set_title("Along the temperature")
-    axes[0, 0].set_xlabel("play temperature $\\tau$, $\\sigma=\\tau^2$")
-    axes[0, 0].set_ylabel("sup-W$_1$ to the law of $\\pi^{ref,*}$ (return)")
-    axes[0, 0].legend(fontsize=8)
-    ax, wanted = axes[0, 1], results["accuracies"]
-    ax.loglog(wanted, wanted, color=plotting.NEUTRAL, linestyle="--", label="asked for")
-    ax.loglog(wanted, results["accuracy/error"], color=plotting.COLOURS[0], marker="o",
-              label="reached, M2")  # fmt: skip
-    ax.set_title("At an accuracy")
-    ax.set_xlabel("accuracy asked for (sup-W$_1$, return)")
-    ax.set_ylabel("error (sup-W$_1$, return)")
-    ax.legend()
-    ax, counts = axes[0, 2], results["projection_atoms"]
-    for (label, look), row in zip(KIND_LOOKS.items(), results["projection/error"].T, strict=True):
-        ax.loglog(counts, row, color=look.colour, marker=look.marker, label=label)
-    for row, key in zip(results["projection/bound"].T, ("cramer", "quantile"), strict=True):
-        colour = KIND_LOOKS[key].colour
-        ax.loglog(counts, row, color=colour, linestyle=":", label=f"bound, {key}")
-    ax.set_title("By projection")
-    ax.set_xlabel("atoms (number)")
-    ax.set_ylabel("sup-W$_1$ error, M2 (return)")
-    ax.legend(fontsize=8)
-    return fig
-
-
 def near_optimal(results: Results) -> Figure:
     """C14: loss of value at the temperature that the theorem allows."""
     fig, axes = plotting.figure(1, 1, width=7, height=4.0)
-    _curves(axes[0, 0], results["near_eps"], results, "near/ratio")
+    curves(axes[0, 0], results["near_eps"], results, "near/ratio")
     axes[0, 0].axhline(1, color=plotting.NEUTRAL, linestyle="--", linewidth=1.3)
     axes[0, 0].set_title("Value lost by $\\pi^{\\tau,*}$ at the temperature for $\\epsilon$")
     axes[0, 0].set_xlabel("$\\epsilon$ (units of return)")
@@ -386,7 +208,7 @@ def reference(results: Results) -> Figure:
 
 def grid(results: Results) -> Figure:
     """A network's policies on the grid with two goals, beside the exact ones."""
-    found, exact = results["grid/measures"], results["examples/grid"]
+    found, exact = results["grid/measures"], results["grid/exact"]
     titles = ("episodes that end at the button", "entropy of the path to a goal",
               "value over the optimal one", "TV to $\\pi^{ref,*}$ on the way")  # fmt: skip
     units = ("share", "nats", "ratio", "probability")

@@ -7,6 +7,7 @@ function says otherwise.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from papers.temperature_decoupling import accuracy, mdps, method, oracle
+from papers.temperature_decoupling.quantile import soft_quantile_operator
 
 Array = np.ndarray
 Numbers = dict[str, Any]
@@ -32,16 +34,24 @@ def limit_laws(z: Array) -> Array:
     for pi in _limits(example):
         atoms, weights = oracle.as_arrays(oracle.exact_law(example.mdp, pi, 0))
         with jax.enable_x64():
-            found.append(weights @ np.asarray(method.project(atoms, z)))
+            found.append(weights @ np.asarray(_projected(atoms, z)))
     return np.stack(found)
 
 
 def _limits(example: mdps.Example) -> tuple[Array, Array]:
     """pi^{ref,*} and pi^{ERL,*}, float64."""
-    log_ref = method.log_policy(example.pi_ref)
     with jax.enable_x64():
-        filtered = np.asarray(method.filtered_reference(example.mdp, log_ref))
-        return filtered, np.asarray(method.erl_limit(example.mdp, log_ref)[0])
+        found = _compiled_limits(example.mdp, method.log_policy(example.pi_ref))
+        return np.asarray(found[0]), np.asarray(found[1])
+
+
+@jax.jit
+def _compiled_limits(mdp: method.TabularMDP, log_ref: Any) -> tuple[Any, Any]:
+    return method.filtered_reference(mdp, log_ref), method.erl_limit(mdp, log_ref)[0]
+
+
+_projected = jax.jit(method.project, static_argnames=("kind", "alpha"))
+_points = jax.jit(method.point_masses, static_argnames="kind")
 
 
 def estimate(
@@ -62,7 +72,9 @@ def estimate(
     mdp = thin.astype(kind_of)
     log_ref = method.log_policy(example.pi_ref.astype(kind_of))
     etas, policies = [], []
-    with jax.enable_x64(precision == "float64"):
+    with jax.enable_x64(precision == "float64"), warnings.catch_warnings():
+        if precision == "float32":  # that rounding decides is what this shows
+            warnings.filterwarnings("ignore", ".*an artefact of rounding.*")
         for choice in CHOICES:
             play = kind_of.type(sigma if choice == "standard" else np.sqrt(sigma))
             cold, grid = kind_of.type(sigma), z.astype(kind_of)
@@ -85,51 +97,57 @@ def _w1(p: Array, q: Array, z: Array) -> float:
 
 FLIPS = 40  # float64 makes ties exact after about 50 steps, and the oscillation stops
 FLIP_TAUS = (0.3, 0.1)
-FLIP_GRID = np.linspace(-2, 10, 145)
+PATH = 80
+"""Iterates that are computed; the last one stands for the limit."""
+PATH_GRID = np.linspace(-2, 10, 145)
 
 
 def iterates() -> Numbers:
     """Laws from x0 of M4 along T* and T*_tau (figure 4.1), and errors on M2 along T*_tau.
 
     Returns:
-        `laws` [1 + taus, FLIPS + 1, m]; `steps` [1 + taus, FLIPS], W_1 between consecutive ones;
-        `halving/mean`, `halving/w1` [13]: sup errors on M2 at tau = 0.1 from point masses at 0.
+        `iterates/laws` [1 + taus, FLIPS + 1, m]; `iterates/steps` [1 + taus, FLIPS], W_1 between
+        consecutive ones; `halving/mean`, `halving/w1` [13]: sup errors on M2 at tau = 0.1 from
+        point masses at 0.
     """
-    example = mdps.tie_flip()
-    mdp = example.mdp._replace(P=method.sparse(example.mdp.P))
-    log_ref, z = method.log_policy(example.pi_ref), FLIP_GRID
-    with jax.enable_x64():
-        operators = [method.greedy_dist_optimality(mdp, log_ref, z)]
-        operators += [method.soft_dist_optimality(mdp, log_ref, tau, z) for tau in FLIP_TAUS]
-        start = method.point_masses(mdps.TIE_FLIP_START, z)
-        laws = np.stack([_path(operator, start, FLIPS)[:, 0, 0] for operator in operators])
-    steps = (np.abs(np.cumsum(np.diff(laws, axis=1), -1))[..., :-1] * np.diff(z)).sum(-1)
-    return {"laws": laws, "steps": steps, **_halving()}
-
-
-def _path(operator: method.Operator, start: Any, n: int) -> Array:
-    def step(zeta: Any, _: Any) -> tuple[Any, Any]:
-        return operator(zeta), zeta
-
-    return np.asarray(jax.jit(lambda zeta: jax.lax.scan(step, zeta, length=n + 1)[1])(start))
-
-
-def _halving() -> Numbers:
-    example, tau, z = mdps.lottery(), 0.1, np.linspace(-2, 8, 121)
+    example, z = mdps.tie_flip(), PATH_GRID
     mdp = example.mdp._replace(P=method.sparse(example.mdp.P))
     log_ref = method.log_policy(example.pi_ref)
     with jax.enable_x64():
-        operator = method.soft_dist_optimality(mdp, log_ref, tau, z)
-        path = _path(operator, method.point_masses(np.zeros((6, 2)), z), 80)
-        q = np.asarray(method.soft_vi(mdp, log_ref, tau, 200))
+        start = _points(mdps.TIE_FLIP_START, z)
+        paths = [_greedy_path(mdp, log_ref, z, start)]
+        paths += [_soft_path(mdp, log_ref, tau, z, start) for tau in FLIP_TAUS]
+        laws = np.stack([np.asarray(path)[: FLIPS + 1, 0, 0] for path in paths])
+    steps = (np.abs(np.cumsum(np.diff(laws, axis=1), -1))[..., :-1] * np.diff(z)).sum(-1)
+    return {"iterates/laws": laws, "iterates/steps": steps, **_halving()}
+
+
+@jax.jit
+def _greedy_path(mdp: method.TabularMDP, log_ref: Any, z: Any, start: Any) -> Any:
+    return _path(method.greedy_dist_optimality(mdp, log_ref, z), start)
+
+
+@jax.jit
+def _soft_path(mdp: method.TabularMDP, log_ref: Any, tau: Any, z: Any, start: Any) -> Any:
+    return _path(method.soft_dist_optimality(mdp, log_ref, tau, z), start)
+
+
+def _path(operator: method.Operator, start: Any) -> Any:
+    return jax.lax.scan(lambda zeta, _: (operator(zeta), zeta), start, length=PATH + 1)[1]
+
+
+def _halving() -> Numbers:
+    example, tau, z = mdps.lottery(), 0.1, PATH_GRID
+    mdp = example.mdp._replace(P=method.sparse(example.mdp.P))
+    log_ref = method.log_policy(example.pi_ref)
+    with jax.enable_x64():
+        path = np.asarray(_soft_path(mdp, log_ref, tau, z, _points(np.zeros((6, 2)), z)))
     error = (np.abs(np.cumsum(path - path[-1], -1))[..., :-1] * np.diff(z)).sum(-1)
-    mean = np.abs(path @ z - q)
+    mean = np.abs(path @ z - oracle.soft_q(example.mdp, example.pi_ref, tau, 120))
     return {"halving/mean": mean.max((1, 2))[:13], "halving/w1": error.max((1, 2))[:13]}
 
 
 # --- Projections ----------------------------------------------------------------------------------
-
-COMPARED: tuple[Any, ...] = ("cramer", "mmd", "quantile")
 
 
 def projection_errors(counts: Sequence[int], alpha: float) -> Numbers:
@@ -138,7 +156,7 @@ def projection_errors(counts: Sequence[int], alpha: float) -> Numbers:
     The grids are not aligned with the atoms of the truth, which would hide the error.
 
     Returns:
-        `error` [counts, projections]; `bound` [counts, 2], those of cramer and quantile.
+        `error` [counts, 3], cramer, mmd, quantile; `bound` [counts, 2], cramer and quantile.
     """
     example = mdps.lottery()
     mdp = example.mdp._replace(P=method.sparse(example.mdp.P))
@@ -150,24 +168,27 @@ def projection_errors(counts: Sequence[int], alpha: float) -> Numbers:
     for m in counts:
         z = np.linspace(-0.137, 8.211, m)
         with jax.enable_x64():
-            ready = [
-                method.soft_dist_operator(mdp, log_ref, pi, 0.0, z, kind, alpha)
-                for kind in COMPARED[:2]
-            ]
-            start = method.point_masses(np.zeros((6, 2)), z)
-            laws = [np.asarray(_repeat(operator, start)) for operator in ready]
-            quantile = method.soft_quantile_operator(mdp, log_ref, pi, 0.0)
-            theta = np.asarray(_repeat(quantile, jnp.zeros((6, 2, m))))
-        row = [_sup_error([(z, w) for w in law.reshape(12, m)], truth) for law in laws]
+            laws = [np.asarray(law) for law in _three_laws(mdp, log_ref, pi, z, alpha)]
+        row = [_sup_error([(z, w) for w in law.reshape(12, m)], truth) for law in laws[:2]]
         equal = np.full(m, 1 / m)
-        row.append(_sup_error([(y, equal) for y in theta.reshape(12, m)], truth))
+        row.append(_sup_error([(y, equal) for y in laws[2].reshape(12, m)], truth))
         errors.append(row)
         bounds.append([method.projection_error(z, 0.5), 8 / (2 * m) / 0.5])
     return {"error": np.array(errors), "bound": np.array(bounds)}
 
 
-def _repeat(operator: method.Operator, start: Any) -> Any:
-    return jax.jit(functools.partial(method.iterate, operator, n=60))(start)
+@functools.partial(jax.jit, static_argnames="alpha")
+def _three_laws(
+    mdp: method.TabularMDP, log_ref: Any, pi: Any, z: Any, alpha: float
+) -> tuple[Any, Any, Any]:
+    """Return laws of pi by each projection: probabilities on z twice, and quantiles."""
+    start = method.point_masses(jnp.zeros_like(mdp.r), z)
+    cramer = method.soft_dist_operator(mdp, log_ref, pi, 0.0, z)
+    mmd = method.soft_dist_operator(mdp, log_ref, pi, 0.0, z, "mmd", alpha)
+    quantile = soft_quantile_operator(mdp, log_ref, pi, 0.0)
+    theta = jnp.zeros((*start.shape[:2], z.shape[0]))
+    return (method.iterate(cramer, start, 60), method.iterate(mmd, start, 60),
+            method.iterate(quantile, theta, 60))  # fmt: skip
 
 
 def _sup_error(laws: list[tuple[Array, Array]], truth: list[tuple[Array, Array]]) -> float:

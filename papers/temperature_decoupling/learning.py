@@ -10,7 +10,6 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Key, Shaped
 
@@ -44,27 +43,26 @@ def learn(config: Config, task: Task, run: Run) -> Outcome:
     steps = max(1, config.q_steps // CHUNKS)
     shape = (len(task.seeds), len(taus), *example.pi_ref.shape)
     advance = functools.partial(_advance, example, taus, steps, config.q_power)
+    with jax.enable_x64():
+        truth = np.stack(_exact(example.mdp, method.log_policy(example.pi_ref), plays))
 
     def chunk(state: Learner) -> tuple[Learner, dict[str, Any]]:
         state = advance(state)
-        return state, {"tv": _errors(example, state.q, plays)[1]}
+        return state, {"tv": _errors(example, truth, state.q, plays)[1]}
 
     start = Learner(np.zeros(shape), np.zeros(shape), seed_keys(task.seeds, "soft q-learning"))
     final, _ = run.loop(start, chunk, CHUNKS, unit="samples", per_chunk=steps)
-    policy, tv = _errors(example, np.asarray(final.q), plays)
+    policy, tv = _errors(example, truth, np.asarray(final.q), plays)
     return {"policy": policy[..., 0], "tv": tv}
 
 
 def _advance(
     example: mdps.Example, taus: np.ndarray, steps: int, power: float, state: Learner
 ) -> Learner:
-    mdp, log_ref = example.mdp, method.log_policy(example.pi_ref)
     with jax.enable_x64():
-        # One sample path for all temperatures of a seed: they are compared on the same data.
-        keys = jnp.repeat(state.key[:, None], len(taus), axis=1)
-        tables = method.QLearning(jnp.asarray(state.q), jnp.asarray(state.visits), keys)
-        new = _steps(tables, mdp, log_ref, taus, steps, power)
-        return Learner(np.asarray(new.q), np.asarray(new.visits), new.key[:, 0])
+        log_ref = method.log_policy(example.pi_ref)
+        new = _steps(method.QLearning(*state), example.mdp, log_ref, taus, steps, power)
+        return Learner(np.asarray(new.q), np.asarray(new.visits), new.key)
 
 
 @functools.partial(jax.jit, static_argnames=("steps", "power"))
@@ -74,20 +72,28 @@ def _steps(
     def one(table: method.QLearning, tau: Any) -> method.QLearning:
         return method.soft_q_steps(table, mdp, log_ref, tau, steps, power)
 
-    return jax.vmap(jax.vmap(one), (0, None))(tables, taus)
+    # One sample path for all temperatures of a seed: they are compared on the same data.
+    shared = method.QLearning(q=0, visits=0, key=None)  # pyright: ignore[reportArgumentType]
+    temperatures = jax.vmap(one, in_axes=(shared, 0), out_axes=shared)
+    return jax.vmap(temperatures, in_axes=(0, None))(tables, taus)
 
 
-def _errors(example: mdps.Example, q: np.ndarray, plays: np.ndarray) -> tuple[Any, Any]:
+def _errors(
+    example: mdps.Example, truth: np.ndarray, q: np.ndarray, plays: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Policies [seed, 2, tau, S, A] and their largest total variation to the exact ones."""
-    log_ref, count = method.log_policy(example.pi_ref), len(plays)
-    policies, errors = [], []
-    for start, exact in ((0, method.optimal_policy), (count, method.decoupled_policy)):
-        with jax.enable_x64():
-            truth = np.stack([np.asarray(exact(example.mdp, log_ref, tau)) for tau in plays])
-        rows = [
-            [oracle.gibbs(table[start + k], example.pi_ref, tau) for k, tau in enumerate(plays)]
-            for table in q
-        ]
-        policies.append(np.array(rows))
-        errors.append(oracle.tv(policies[-1], truth[None]).max(-1))
-    return np.stack(policies, 1), np.stack(errors, 1)
+    halves = q.reshape(len(q), 2, len(plays), *q.shape[2:])
+    players = [
+        [[oracle.gibbs(table, example.pi_ref, tau) for table, tau in zip(half, plays, strict=True)]
+         for half in one]
+        for one in halves
+    ]  # fmt: skip
+    return np.array(players), oracle.tv(np.array(players), truth[None]).max(-1)
+
+
+@jax.jit
+def _exact(mdp: Any, log_ref: Any, taus: Any) -> tuple[Any, Any]:
+    """The standard and the decoupled policy at each tau."""
+    players = (method.optimal_policy, method.decoupled_policy)
+    standard, decoupled = (jax.vmap(play, (None, None, 0))(mdp, log_ref, taus) for play in players)
+    return standard, decoupled

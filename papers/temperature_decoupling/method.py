@@ -30,8 +30,9 @@ Values are charged the penalty tau KL(pi || pi_ref) from the *next* state on. Ev
 MDP and one temperature; batch both with `jax.vmap`.
 
 Precision is that of the arrays: float64 needs `with jax.enable_x64():` around the calls (asked for
-without it, a ValueError says so), and `mdp.astype(np.float32)` computes in single precision, which
-loses ties at small temperatures.
+without it, a ValueError says so). `mdp.astype(np.float32)` computes in single precision, where the
+paper's numerical artefact appears: the choice among optimal actions is lost to rounding at small
+temperatures, and `estimate_reference_return_law` warns of it.
 """
 
 from __future__ import annotations
@@ -79,15 +80,11 @@ class TabularMDP(NamedTuple):
 
         return jax.tree.map(cast, self)
 
-    def validate(
-        self, start: tuple[int, ...] | None = None, ties: ArrayLike | None = None
-    ) -> TabularMDP:
+    def validate(self, start: tuple[int, ...] | None = None) -> TabularMDP:
         """This MDP, unless something is wrong with it.
 
         Args:
             start: where given, every state must be reachable from these states.
-            ties: where given, a log reference policy for which no state may have two optimal
-                actions. Ties are allowed otherwise: they are what the theory is about.
 
         Raises:
             ValueError: one sentence that names the first offending index.
@@ -101,8 +98,6 @@ class TabularMDP(NamedTuple):
         index, prob = _checked_successors(self.P, r.shape)
         if start is not None:
             _check_reachable(index, prob, start)
-        if ties is not None:
-            _check_no_ties(self, ties)
         return self
 
 
@@ -148,16 +143,6 @@ def _check_reachable(index: np.ndarray, prob: np.ndarray, start: tuple[int, ...]
     _refuse(~seen, f"State {{}} cannot be reached from the start states {list(start)}.")
 
 
-def _check_no_ties(mdp: TabularMDP, log_ref: ArrayLike) -> None:
-    best = np.asarray(optimal_actions(ref_optimal_q(mdp, log_ref), log_ref))
-    if (best.sum(1) > 1).any():
-        x = int(np.argmax(best.sum(1) > 1))
-        raise ValueError(
-            f"State {x} has several optimal actions, {np.flatnonzero(best[x]).tolist()}; leave out "
-            "`ties` where that is meant."
-        )
-
-
 def log_policy(pi: Float[ArrayLike, ...]) -> Float[np.ndarray, "S A"]:
     """The logarithm of a policy [S, A], -inf where it has no mass.
 
@@ -182,14 +167,15 @@ def sparse(P: Float[ArrayLike, "S A S"]) -> Successors:
     return Successors(index.astype(np.int32), np.take_along_axis(P, index, -1))
 
 
-def _temperature(name: str, value: Any, least: str = "above 0") -> None:
+def check_temperature(name: str, value: Any, least: str = "above 0") -> None:
+    """Refuse a temperature that is not finite, or not `least` (`above 0` or `at least 0`)."""
     if isinstance(value, int | float | np.ndarray | np.generic):
         bad = ~(np.asarray(value) > 0) if least == "above 0" else ~(np.asarray(value) >= 0)
         if bad.any() or not np.isfinite(value).all():
             raise ValueError(f"The temperature {name} must be finite and {least}; got {value}.")
 
 
-def _precision(*trees: Any) -> None:
+def check_precision(*trees: Any) -> None:
     """Refuse float64 where jax would round it to float32 without a word."""
     leaves = jax.tree.leaves(trees)
     if jnp.result_type(float) != jnp.float64 and any(
@@ -225,8 +211,8 @@ def soft_value(
     1-Lipschitz in sup norm, at most the maximum over the support of pi_ref, which it reaches as
     tau -> 0. The maximum is taken out first, so no temperature overflows.
     """
-    _temperature("tau", tau)
-    _precision(q, log_ref)
+    check_temperature("tau", tau)
+    check_precision(q, log_ref)
     q, log_ref = jnp.asarray(q), jnp.asarray(log_ref)
     best = _best(q, log_ref)
     return best + tau * jax.nn.logsumexp((q - best[:, None]) / tau + log_ref, axis=-1)
@@ -236,8 +222,8 @@ def gibbs(
     q: Float[ArrayLike, "S A"], log_ref: Float[ArrayLike, "S A"], tau: Scalar
 ) -> Float[Array, "S A"]:
     """The Boltzmann-Gibbs policy (G_tau q)(a|x) = pi_ref(a|x) exp((q - V_tau q)(x,a) / tau)."""
-    _temperature("tau", tau)
-    _precision(q, log_ref)
+    check_temperature("tau", tau)
+    check_precision(q, log_ref)
     q, log_ref = jnp.asarray(q), jnp.asarray(log_ref)
     return jax.nn.softmax((q - _best(q, log_ref)[:, None]) / tau + log_ref, axis=-1)
 
@@ -256,8 +242,8 @@ def soft_vi(
 
     A gamma-contraction in sup norm: the distance to q*_tau is at most gamma^n ||q*_tau||.
     """
-    _temperature("tau", tau)
-    _precision(mdp, log_ref)
+    check_temperature("tau", tau)
+    check_precision(mdp, log_ref)
     return _soft_vi(mdp, jnp.asarray(log_ref), tau, n)
 
 
@@ -269,44 +255,6 @@ def _soft_vi(mdp: TabularMDP, log_ref: Array, tau: Any, n: int) -> Array:
         return r + mdp.gamma * expect(mdp.P, soft_value(q, log_ref, tau))
 
     return lax.fori_loop(0, n, sweep, jnp.zeros_like(r))
-
-
-def soft_policy_iteration(
-    mdp: TabularMDP, log_ref: Float[ArrayLike, "S A"], tau: Scalar, tol: float = 1e-10
-) -> Float[Array, "S A"]:
-    """q*_tau to sup-norm accuracy `tol`, by Newton's method on V = V_tau(r + gamma P V).
-
-    A step evaluates pi = G_tau q exactly: V <- V + (I - gamma P_pi)^{-1} (V_tau q - V), one linear
-    system. It converges quadratically, in a handful of steps at any discount. Needs a dense P.
-    """
-    _temperature("tau", tau)
-    _precision(mdp, log_ref)
-    if isinstance(mdp.P, Successors):
-        raise ValueError("soft_policy_iteration needs a dense P; use soft_vi for a sparse one.")
-    return _newton(mdp, jnp.asarray(log_ref), tau, tol)
-
-
-@jax.jit
-def _newton(mdp: TabularMDP, log_ref: Array, tau: Any, tol: Any) -> Array:
-    P, r = jnp.asarray(mdp.P), jnp.asarray(mdp.r)
-    eye = jnp.eye(r.shape[0], dtype=r.dtype)
-
-    def residual(v: Array) -> tuple[Array, Array]:
-        q = r + mdp.gamma * (P @ v)
-        return q, soft_value(q, log_ref, tau) - v
-
-    def go_on(state: tuple) -> Array:
-        _, _, error, steps = state
-        return (jnp.max(jnp.abs(error)) > tol * (1 - mdp.gamma)) & (steps < 100)
-
-    def step(state: tuple) -> tuple:
-        v, q, error, steps = state
-        along = jnp.einsum("xa,xay->xy", gibbs(q, log_ref, tau), P)
-        v = v + jnp.linalg.solve(eye - mdp.gamma * along, error)
-        return (v, *residual(v), steps + 1)
-
-    v = jnp.zeros(r.shape[0], r.dtype)
-    return lax.while_loop(go_on, step, (v, *residual(v), jnp.int32(0)))[1]
 
 
 # --- Limits, and policies at any temperature ------------------------------------------------------
@@ -341,7 +289,7 @@ def ref_optimal_q(mdp: TabularMDP, log_ref: Float[ArrayLike, "S A"]) -> Float[Ar
 
     At most q*; equal to it where pi_ref has full support (Theorem 3.2).
     """
-    _precision(mdp, log_ref)
+    check_precision(mdp, log_ref)
     return _ref_optimal_q(mdp, jnp.asarray(log_ref))
 
 
@@ -361,7 +309,7 @@ def optimal_actions(
     Rounding breaks ties of q, so there must be a tolerance; the default is 1e-9 (1e-5 in float32)
     times the largest |q|.
     """
-    _precision(q, log_ref)
+    check_precision(q, log_ref)
     return _gaps(jnp.asarray(q), jnp.asarray(log_ref), atol) == 0
 
 
@@ -426,7 +374,7 @@ def tilt(
     Returns:
         The gaps q*_ref - max q*_ref [S, A] (0 for ties within `atol`, -inf off the support), and u.
     """
-    _temperature("sigma", sigma)
+    check_temperature("sigma", sigma)
     gap = _gaps(ref_optimal_q(mdp, log_ref), jnp.asarray(log_ref), atol)
     return gap, _tilt(mdp, jnp.asarray(log_ref) + gap / sigma)[1]
 
@@ -457,7 +405,7 @@ def decoupled_policy(
     Raises:
         ValueError: sigma >= tau.
     """
-    _temperature("tau", tau)
+    check_temperature("tau", tau)
     sigma = jnp.square(jnp.asarray(tau)) if sigma is None else sigma
     known = not isinstance(tau, Tracer) and not isinstance(sigma, Tracer)
     if known and not (np.asarray(sigma) < np.asarray(tau)).all():
@@ -486,7 +434,7 @@ def project(
         are signed is not known.
     """
     y, z = jnp.asarray(y), jnp.asarray(z)
-    _precision(y, z)
+    check_precision(y, z)
     if kind == "cramer":
         return _interpolation(y, z)
     if kind != "mmd":
@@ -521,20 +469,6 @@ def _mmd_weights(y: Array, z: Array, alpha: float) -> Array:
     right = jnp.ones((m + 1, y.shape[0]), z.dtype)
     right = right.at[:m].set(-(jnp.abs(z[:, None] - y) ** alpha))
     return jnp.linalg.solve(system, right)[:m].T
-
-
-def quantile_project(
-    y: Float[ArrayLike, " k"], weight: Float[ArrayLike, " k"], m: int
-) -> Float[Array, " m"]:
-    """The m quantiles at levels (i - 1/2) / m of the law with these atoms and weights.
-
-    Of all laws with m equal atoms it is nearest in W_1, at most (max y - min y) / (2 m) away.
-    """
-    y, weight = jnp.asarray(y), jnp.asarray(weight)
-    order = jnp.argsort(y)
-    levels = (jnp.arange(m, dtype=y.dtype) + 0.5) / m
-    place = jnp.searchsorted(jnp.cumsum(weight[order]), levels)
-    return y[order][jnp.clip(place, 0, y.shape[0] - 1)]
 
 
 def projection_error(z: Float[ArrayLike, " m"], gamma: float) -> float:
@@ -576,13 +510,13 @@ def soft_dist_operator(
     Warns:
         UserWarning: the grid does not cover all returns; the needed range is named.
     """
-    _temperature("tau", tau, "at least 0")
-    _precision(mdp, log_ref, pi, z)
+    check_temperature("tau", tau, "at least 0")
+    check_precision(mdp, log_ref, pi, z)
     _check_cover(mdp, z)
     pi, z, r = jnp.asarray(pi), jnp.asarray(z), jnp.asarray(mdp.r)
     penalty = tau * jnp.where(jnp.asarray(tau) > 0, kl(pi, log_ref), 0)
     push = _PUSHES[kind](z, alpha)
-    after = _by_successor(mdp.P, r.shape)
+    after = by_successor(mdp.P, r.shape)
 
     def place(index: Array) -> Array:  # where the grid goes, [S, A, m]
         return r[..., None] + mdp.gamma * (z - penalty[index][..., None])
@@ -635,7 +569,7 @@ def _mmd_push(z: Array, alpha: float) -> _Push:
 _PUSHES: dict[str, Callable[[Array, float], _Push]] = {"cramer": _cramer_push, "mmd": _mmd_push}
 
 
-def _by_successor(P: Any, shape: tuple[int, ...]) -> tuple[Array, Array]:
+def by_successor(P: Any, shape: tuple[int, ...]) -> tuple[Array, Array]:
     """Next states and probabilities, both [K, S, A]; a dense P has every state as successor."""
     if isinstance(P, Successors):
         return jnp.moveaxis(jnp.asarray(P.state), -1, 0), jnp.moveaxis(jnp.asarray(P.prob), -1, 0)
@@ -659,6 +593,21 @@ def _check_cover(mdp: TabularMDP, z: Any) -> None:
         )
 
 
+def _check_resolution(mdp: TabularMDP, tau: Any) -> None:
+    """Warn where rounding, not the theory, chooses among optimal actions (paper, figure 4.4)."""
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((mdp, tau))):
+        return
+    r = np.asarray(mdp.r)
+    largest = float(np.abs(r).max()) / (1 - float(mdp.gamma))
+    if float(tau) < float(np.finfo(r.dtype).eps) * largest:
+        warnings.warn(
+            f"{r.dtype} rounds values of size {largest:g} by more than the play temperature "
+            f"{float(tau):g}: which optimal actions are played, and the return law with them, are "
+            "an artefact of rounding. Play at a larger temperature (sigma << tau) or use float64.",
+            stacklevel=3,
+        )
+
+
 def soft_dist_optimality(
     mdp: TabularMDP,
     log_ref: Float[ArrayLike, "S A"],
@@ -668,7 +617,7 @@ def soft_dist_optimality(
     alpha: float = 1.5,
 ) -> Operator:
     """T*_tau zeta = T^pi_tau zeta with pi = G_tau(Q zeta) (Def. 4.3). Q T*_tau = B*_tau Q."""
-    _temperature("tau", tau)
+    check_temperature("tau", tau)
 
     def operator(zeta: Float[ArrayLike, "S A m"]) -> Array:
         zeta = jnp.asarray(zeta)
@@ -692,30 +641,6 @@ def greedy_dist_optimality(
         q = jnp.where(jnp.asarray(log_ref) > -jnp.inf, means(zeta, z), -jnp.inf)
         pi = jax.nn.one_hot(jnp.argmax(q, axis=-1), q.shape[-1], dtype=q.dtype)
         return soft_dist_operator(mdp, log_ref, pi, 0.0, z, kind, alpha)(zeta)
-
-    return operator
-
-
-def soft_quantile_operator(
-    mdp: TabularMDP, log_ref: Float[ArrayLike, "S A"], pi: Float[ArrayLike, "S A"], tau: Scalar
-) -> Operator:
-    """T^pi_tau with the quantile projection, on laws given by m equal atoms theta [S, A, m]."""
-    _temperature("tau", tau, "at least 0")
-    _precision(mdp, log_ref, pi)
-    pi, r = jnp.asarray(pi), jnp.asarray(mdp.r)
-    penalty = tau * jnp.where(jnp.asarray(tau) > 0, kl(pi, log_ref), 0)
-    index, prob = (jnp.moveaxis(part, 0, -1) for part in _by_successor(mdp.P, r.shape))
-
-    def operator(theta: Float[ArrayLike, "S A m"]) -> Array:
-        theta = jnp.asarray(theta)
-        m = theta.shape[-1]
-
-        def pair(r: Array, index: Array, prob: Array) -> Array:
-            y = r + mdp.gamma * (theta[index] - penalty[index][:, None, None])
-            weight = (prob[:, None] * pi[index])[..., None] / m
-            return quantile_project(y.ravel(), jnp.broadcast_to(weight, y.shape).ravel(), m)
-
-        return jax.vmap(jax.vmap(pair))(r, index, prob)
 
     return operator
 
@@ -756,12 +681,17 @@ def estimate_reference_return_law(
 
     Returns:
         zeta [S, A, m] and pi [S, A]; the law from a state is sum_a pi(a|x) zeta(x,a).
+
+    Warns:
+        UserWarning: the grid does not cover all returns; or tau is below the rounding of values,
+        as in float32 at 1e-7, so that the estimate is that of an arbitrary optimal policy.
     """
     sigma = tau * tau if sigma is None else sigma
-    _temperature("tau", tau)
-    _temperature("sigma", sigma)
-    _precision(mdp, log_ref, z)
+    check_temperature("tau", tau)
+    check_temperature("sigma", sigma)
+    check_precision(mdp, log_ref, z)
     _check_cover(mdp, z)
+    _check_resolution(mdp, tau)
     arrays = (mdp, jnp.asarray(log_ref), tau, sigma, jnp.asarray(z))
     return _estimate(*arrays, n_opt, n_eval, kind, alpha)
 
@@ -830,7 +760,7 @@ def soft_q_learning(
     For the decoupled policy, learn at sigma and play `gibbs(q, log_ref, tau)`. Batch with `vmap`
     over keys and temperatures.
     """
-    _temperature("tau", tau)
+    check_temperature("tau", tau)
     r = jnp.asarray(mdp.r)
     state = QLearning(jnp.zeros_like(r), jnp.zeros_like(r), key)
     return jnp.asarray(soft_q_steps(state, mdp, log_ref, tau, steps, lr_power).q)
@@ -846,10 +776,10 @@ def soft_q_steps(
     lr_power: float,
 ) -> QLearning:
     """A number of updates of `soft_q_learning`, which can go on from there."""
-    _precision(mdp, log_ref)
+    check_precision(mdp, log_ref)
     r, log_ref = jnp.asarray(mdp.r), jnp.asarray(log_ref)
     S, A = r.shape
-    index, prob = (jnp.moveaxis(part, 0, -1) for part in _by_successor(mdp.P, r.shape))
+    index, prob = (jnp.moveaxis(part, 0, -1) for part in by_successor(mdp.P, r.shape))
     below = jnp.cumsum(prob, axis=-1)
     key, k_pair, k_next = jax.random.split(state.key, 3)
     pairs = jax.random.randint(k_pair, (steps,), 0, S * A)

@@ -53,7 +53,7 @@ def learn(config: Config, task: Task, run: Run) -> Outcome:
         rows = [[measure(pi) for pi in policies(q, config.grid_tau)] for q in np.asarray(values)]
         return state, {"measures": np.array(rows), "values": np.asarray(values)}
 
-    start = jax.vmap(functools.partial(_start, config))(seed_keys(task.seeds, "network"))
+    start = jax.jit(jax.vmap(functools.partial(_start, config)))(seed_keys(task.seeds, "network"))
     per = config.grid_copies // chunks * config.grid_steps
     _, history = run.loop(start, chunk, chunks, unit="updates", per_chunk=per)
     values = history["values"][-1].astype(np.float64)
@@ -133,11 +133,13 @@ def _start(config: Config, key: Key[Array, ""]) -> Fit:
 
 
 def _init(key: Key[Array, ""], width: int) -> PyTree:
-    sizes = (2, width, width, 4)
-    keys = jax.random.split(key, 3)
+    """Uniform weights of variance 1 / inputs, from one draw; no biases."""
+    sizes = list(itertools.pairwise((2, width, width, 4)))
+    ends = list(itertools.accumulate(i * o for i, o in sizes))
+    draw = jax.random.uniform(key, (ends[-1],), jnp.float32, -1, 1)
     layers = []
-    for k, (i, o) in zip(keys, itertools.pairwise(sizes), strict=True):
-        weight = jax.random.normal(k, (i, o), jnp.float32) / np.float32(np.sqrt(i))
+    for (i, o), part in zip(sizes, jnp.split(draw, ends[:-1]), strict=True):
+        weight = np.float32(np.sqrt(3 / i)) * part.reshape(i, o)
         layers.append((weight, jnp.zeros(o, jnp.float32)))
     return layers
 

@@ -1,6 +1,7 @@
 """Each theorem, decided on one MDP after another: what it says is zero, or bounded, is measured.
 
-The compiled part (`_values`, `_laws`) is `method.py` over a batch of MDPs and all temperatures;
+Here those on values and policies; `theorems_laws.py` has those on return laws. The compiled part
+(`_values`, `theorems_laws.return_laws`) is `method.py` over a batch of MDPs and all temperatures;
 what it is compared with comes from `oracle.py`. All MDPs have one shape, [STATES, ACTIONS], so that
 the small examples and the random ones share two compiled programs. Numbers that a theorem says are
 at most one are named `.../ratio`, those that should vanish `.../error`.
@@ -16,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from papers.temperature_decoupling import mdps, method, oracle
+from papers.temperature_decoupling import mdps, method, oracle, theorems_laws
 from papers.temperature_decoupling.method import Successors, TabularMDP
 
 Array = np.ndarray
@@ -37,14 +38,6 @@ ACCURACIES = (1.0, 0.1, 0.01)
 SWEEPS = 360  # 0.9 ** 360 = 3e-17
 PAIRS = 48
 """Random pairs of values for the bound on total variation."""
-LAW_TAUS = (1e-1, 1e-2, 1e-4, 1e-8)
-"""Play temperatures of the return laws, sigma = tau ** 2."""
-ATOMS = 41
-LAW_SWEEPS = 180  # 0.9 ** 180 = 6e-9
-ITERATES = 40
-ITERATE_TAU = 0.3
-SOON = 12
-"""Errors over n gamma^n (W_1) or gamma^(n/2) (W_2) may not be larger after so many iterates."""
 
 
 def fitted(example: mdps.Example) -> mdps.Planted:
@@ -62,7 +55,7 @@ def fitted(example: mdps.Example) -> mdps.Planted:
     wide = np.zeros((STATES, ACTIONS))
     wide[:, :A] = 1 / A
     wide[:S, :A] = pi_ref
-    padded = TabularMDP(P, r, mdp.gamma)
+    padded = TabularMDP(P, r, np.float64(mdp.gamma))
     q = _limit_q(padded, wide)
     best = q.max(1, keepdims=True, where=wide > 0, initial=-np.inf)
     return mdps.Planted(padded, wide, (wide > 0) & (best - q < 1e-9), q)
@@ -77,58 +70,52 @@ def _limit_q(mdp: TabularMDP, pi_ref: Array) -> Array:
     return q
 
 
-def examples() -> list[mdps.Planted]:
-    """M1 to M4 in the common shape."""
-    small = (mdps.tri_state(), mdps.lottery(), mdps.scary_action(), mdps.tie_flip())
-    return [fitted(one) for one in small]
+EXAMPLES = (mdps.tri_state, mdps.lottery, mdps.scary_action, mdps.tie_flip)
 
 
-def random_mdps(seeds: Sequence[int]) -> list[mdps.Planted]:
-    """The random MDPs of these numbers."""
-    sizes = {"states": STATES, "actions": ACTIONS, "successors": SUCCESSORS}
-    return [mdps.planted(seed, **sizes) for seed in seeds]
+def numbered(number: int) -> mdps.Planted:
+    """The MDP of this number: 0 to 3 are M1 to M4 in the common shape, the others are random."""
+    if number < len(EXAMPLES):
+        return fitted(EXAMPLES[number]())
+    return mdps.planted(number, STATES, ACTIONS, SUCCESSORS)
 
 
-def decide(batch: Sequence[mdps.Planted], seeds: Sequence[int]) -> dict[str, Array]:
-    """All measurements for at most CHUNK MDPs, each array with the MDPs first.
+def decide(numbers: Sequence[int]) -> dict[str, Array]:
+    """All measurements for the MDPs of these numbers, at most CHUNK; each array has them first.
 
-    Args:
-        seeds: one a MDP, for the random policies, values and laws it is tried with.
+    The number is also the seed of the random policies, values and laws that an MDP is tried with.
     """
-    count = len(batch)
-    full = [batch[min(i, count - 1)] for i in range(CHUNK)]  # always one compiled shape
-    pairs = [_random_pairs(seeds[min(i, count - 1)]) for i in range(CHUNK)]
-    qs, taus = (np.stack(part) for part in zip(*pairs, strict=True))
-    log_ref = np.stack([method.log_policy(one.pi_ref) for one in full])
+    wide = [numbers[min(i, len(numbers) - 1)] for i in range(CHUNK)]  # always one compiled shape
+    batch = [numbered(number) for number in wide]
+    qs, taus = (np.stack(part) for part in zip(*map(_random_pairs, wide), strict=True))
+    log_ref = np.stack([method.log_policy(one.pi_ref) for one in batch])
     with jax.enable_x64():
-        values = jax.tree.map(np.asarray, _values(_stacked(full, False), log_ref, qs, taus))
-        grids = np.stack([_grid(one) for one in full])
+        values = jax.tree.map(np.asarray, _values(_stacked(batch, False), log_ref, qs, taus))
+        grids = np.stack([theorems_laws.grid(one) for one in batch])
         limits = np.stack([values["filtered"], values["erl"]], axis=1)
-        laws = jax.tree.map(np.asarray, _laws(_stacked(full, True), log_ref, grids, limits))
+        found = theorems_laws.return_laws(_stacked(batch, True), log_ref, grids, limits)
+        laws = jax.tree.map(np.asarray, found)
     rows = []
-    for i in range(count):
-        one, mine = full[i], {name: value[i] for name, value in values.items()}
-        rng = np.random.default_rng([seeds[i], 46])
-        found = _value_theorems(one, mine, rng) | _atom_theorems(one, rng)
-        rows.append(found | _law_theorems(one, {k: v[i] for k, v in laws.items()}, mine, grids[i]))
+    for i, number in enumerate(numbers):
+        one, mine = batch[i], {name: value[i] for name, value in values.items()}
+        rng = np.random.default_rng([number, 46])
+        found = _value_theorems(one, mine, rng) | theorems_laws.on_atoms(one, rng)
+        its = {name: value[i] for name, value in laws.items()}
+        q = mine["plain"][TAUS.index(theorems_laws.ITERATE_TAU)]
+        rows.append(found | theorems_laws.on_grid(one, its, q, grids[i]))
     return {name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]}
 
 
 def bound_curves() -> dict[str, Array]:
     """Theorem 3.6 as curves over d, and the pair of two-action values that attains tanh(d / 2)."""
     d = 10 ** np.linspace(-2, 1, 31)
-    uniform = np.array([[0.5, 0.5]])
-    attained = [
-        oracle.tv(*(oracle.gibbs(np.array([[s * x, -s * x]]) / 2, uniform, 1.0) for s in (1, -1)))[
-            0
-        ]
-        for x in d
-    ]
+    q, uniform = np.stack([d, -d], axis=-1) / 2, np.full((31, 2), 0.5)
+    attained = oracle.tv(oracle.gibbs(q, uniform, 1.0), oracle.gibbs(-q, uniform, 1.0))
     return {
         "curve/d": d,
         "curve/paper": oracle.tv_bound(d),
         "curve/sharp": oracle.sharp_tv_bound(d),
-        "curve/attained": np.array(attained),
+        "curve/attained": attained,
     }
 
 
@@ -142,7 +129,11 @@ def _stacked(batch: Sequence[mdps.Planted], thin: bool) -> TabularMDP:
         return Successors(np.pad(found.state, widen), np.pad(found.prob, widen))
 
     parts = [one.mdp._replace(P=transitions(one.mdp.P)) for one in batch]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
+
+    def join(*leaves: Any) -> Any:
+        return np.stack(leaves)
+
+    return jax.tree.map(join, *parts)
 
 
 def _random_pairs(seed: int) -> tuple[Array, Array]:
@@ -271,6 +262,7 @@ def _decoupled_limit(one: mdps.Planted, found: Mapping[str, Array], cost: float)
     filtered = np.where(one.optimal, one.pi_ref, 0)
     filtered /= filtered.sum(1, keepdims=True)
     square = found["decoupled"][POWERS.index(2.0)]
+    lost = [(found["best"] - oracle.policy_q(one.mdp, pi)).max() for pi in square]
     moved = oracle.tv(square, found["greedy"]).max(1)
     bound = oracle.tv_bound(np.array(TAUS) * cost)  # sigma / tau = tau
     tilted = filtered * np.exp(RATIO * (found["u"] - found["u"].max(1, keepdims=True)))
@@ -278,6 +270,7 @@ def _decoupled_limit(one: mdps.Planted, found: Mapping[str, Array], cost: float)
     return {
         "filtered/error": oracle.tv(found["filtered"], filtered).max(),
         "decoupled/tv": oracle.tv(found["decoupled"], filtered).max(-1),
+        "decoupled/lost": np.array(lost),
         "decoupled/ratio": (moved / bound).max(),
         "fixed/error": oracle.tv(found["fixed"], tilted).max(),
         "fixed/tv": oracle.tv(found["fixed"], filtered).max(),
@@ -333,159 +326,3 @@ def _narrower(one: mdps.Planted, rng: Any) -> Numbers:
 @jax.jit
 def _narrow(mdp: TabularMDP, log_ref: Any) -> tuple[Any, Any]:
     return method.ref_optimal_q(mdp, log_ref), method.filtered_reference(mdp, log_ref)
-
-
-# --- Without a projection: exact atoms ------------------------------------------------------------
-
-
-def _atom_theorems(one: mdps.Planted, rng: Any) -> Numbers:
-    """Theorem 4.2 and Lemma 4.4 on random laws of three atoms each."""
-    mdp, pi_ref, shape = one.mdp, one.pi_ref, one.pi_ref.shape
-
-    def laws() -> oracle.Laws:
-        return oracle.Laws(rng.uniform(-5, 5, (*shape, 3)), rng.dirichlet(np.ones(3), shape))
-
-    first, second = laws(), laws()
-    pi = np.where(pi_ref > 0, rng.exponential(size=shape), 0)
-    pi /= pi.sum(1, keepdims=True)
-    ratio = []
-    for order in (1.0, 2.0):
-        before = oracle.sup_wasserstein(first, second, order)
-        for tau in (0.0, ITERATE_TAU):
-            one_after, two_after = (
-                oracle.apply(mdp, pi_ref, pi, tau, law) for law in (first, second)
-            )
-            after = oracle.sup_wasserstein(one_after, two_after, order)
-            ratio.append(after / before / mdp.gamma)
-    tau = ITERATE_TAU
-    soft = oracle.gibbs(first.means, pi_ref, tau)
-    image = oracle.apply(mdp, pi_ref, soft, tau, first)
-    value = oracle.soft_value(first.means, pi_ref, tau)
-    backup = np.asarray(mdp.r) + mdp.gamma * (np.asarray(mdp.P) @ value)
-    scale = max(1.0, np.abs(backup).max())
-    return {
-        "contraction/ratio": np.array(ratio),
-        "mean/error": np.abs(image.means - backup).max() / scale,
-    }
-
-
-# --- Compiled: return laws on a grid --------------------------------------------------------------
-
-
-def _grid(one: mdps.Planted) -> Array:
-    """ATOMS atoms over all returns, soft penalties at ITERATE_TAU and more included."""
-    r, gamma = np.asarray(one.mdp.r), one.mdp.gamma
-    cost = -np.log(oracle.least_mass(one.pi_ref))
-    low = min(0.0, r.min() / (1 - gamma)) - ITERATE_TAU * gamma / (1 - gamma) * cost
-    return np.linspace(low, max(0.0, r.max() / (1 - gamma)), ATOMS)
-
-
-@jax.jit
-def _laws(mdp: TabularMDP, log_ref: Any, z: Any, limits: Any) -> dict[str, Any]:
-    """Return laws of policies, estimates of the algorithm, and distances along iterates."""
-    plays = jnp.asarray(LAW_TAUS)
-
-    def one(mdp: TabularMDP, log_ref: Any, z: Any, limits: Any) -> dict[str, Any]:
-        start = method.point_masses(jnp.zeros_like(mdp.r), z)
-        decoupled = jax.vmap(lambda tau: method.decoupled_policy(mdp, log_ref, tau))(plays)
-        policies = jnp.concatenate([limits, decoupled])
-
-        def law(pi: Any) -> Any:
-            operator = method.soft_dist_operator(mdp, log_ref, pi, 0.0, z)
-            return method.iterate(operator, start, LAW_SWEEPS)
-
-        def estimate(tau: Any, sigma: Any) -> Any:
-            sweeps = (LAW_SWEEPS, LAW_SWEEPS)
-            return method.estimate_reference_return_law(mdp, log_ref, tau, sigma, *sweeps, z)[0]
-
-        sigmas = jnp.concatenate([plays**2, plays[-2:-1]])  # the last: standard annealing
-        return {
-            "policies": policies,
-            "laws": jax.vmap(law)(policies),
-            "estimates": jax.vmap(estimate)(jnp.concatenate([plays, plays[-2:-1]]), sigmas),
-            **_iterates(mdp, log_ref, z, start),
-        }
-
-    return jax.vmap(one)(mdp, jnp.asarray(log_ref), jnp.asarray(z), jnp.asarray(limits))
-
-
-def _iterates(mdp: TabularMDP, log_ref: Any, z: Any, start: Any) -> dict[str, Any]:
-    """Iterates of T*_tau at ITERATE_TAU, their means, and the fixed point."""
-    operator = method.soft_dist_optimality(mdp, log_ref, ITERATE_TAU, z)
-
-    def step(zeta: Any, _: Any) -> tuple[Any, Any]:
-        return operator(zeta), zeta
-
-    last, path = jax.lax.scan(step, start, length=ITERATES + 1)
-    limit = method.iterate(operator, last, LAW_SWEEPS)
-    fixed = jnp.broadcast_to(limit, path.shape)
-    w1 = method.wasserstein(path, fixed, z).max((1, 2))
-    w2 = method.wasserstein(path, fixed, z, 2.0).max((1, 2))
-    return {"w1": w1, "w2": w2, "path_means": path @ jnp.asarray(z), "limit": limit}
-
-
-def _law_theorems(
-    one: mdps.Planted, found: Mapping[str, Array], values: Mapping[str, Array], z: Array
-) -> Numbers:
-    gamma = one.mdp.gamma
-    laws, policies = found["laws"], found["policies"]
-    reference, erl, decoupled = laws[0], laws[1], laws[2:]
-    to_ref = np.array([_sup_w1(law, reference, z) for law in decoupled])
-    moved = oracle.tv(policies[2:], policies[0]).max(-1)
-    bound = gamma / (1 - gamma) * moved * _width(reference, z)
-    estimates = found["estimates"]
-    numbers = {
-        "laws/w1": to_ref,  # Theorem 3.10
-        "laws/ratio": (to_ref / np.maximum(bound, 1e-12)).max(),
-        "estimate/w1": np.array([_sup_w1(e, reference, z) for e in estimates[:-1]]),  # Theorem 4.7
-        "estimate/standard": np.array(
-            [_sup_w1(estimates[-1], reference, z), _sup_w1(estimates[-1], erl, z)]
-        ),
-        "estimate/apart": _sup_w1(reference, erl, z),
-        "range": z[-1] - z[0],
-    }
-    return numbers | _rates(one, found, values, z)
-
-
-def _rates(
-    one: mdps.Planted, found: Mapping[str, Array], values: Mapping[str, Array], z: Array
-) -> Numbers:
-    """Theorem 4.5: iterates of T*_tau against the bound that its proof gives.
-
-    a_{n+1} <= gamma a_n + gamma (tau |kl difference| + TV D), each in terms of the error of the
-    means, which is at most gamma^n times the first.
-    """
-    gamma, tau, q = one.mdp.gamma, ITERATE_TAU, values["plain"][0]
-    mean_error = np.abs(found["path_means"] - q).max((1, 2))
-    held = one.pi_ref > 0
-    spread = (q.max(1, where=held, initial=-np.inf) - q.min(1, where=held, initial=np.inf)).max()
-    width = _width(found["limit"], z)
-    bound = [found["w1"][0]]
-    for n in range(ITERATES):
-        d = gamma**n * mean_error[0] / tau
-        moved = np.tanh(d / 2)
-        penalty = tau * 2 * d + moved * spread  # tau |kl - kl'|, kl = (E q - V) / tau
-        bound.append(gamma * bound[-1] + gamma * (penalty + moved * width))
-    n = np.arange(ITERATES + 1)
-    noise = 1e-12 * (z[-1] - z[0])  # rounding, which W_2 sees as its square root
-    w1 = np.maximum(found["w1"] - noise, 0) / ((n + 1) * gamma**n)
-    w2 = np.maximum(found["w2"] - noise**0.5, 0) / gamma ** (n / 2)
-    powers = mean_error[0] * gamma**n + noise
-    return {
-        "iterates/mean/ratio": (mean_error / powers).max(),
-        "iterates/ratio": (found["w1"] / (np.array(bound) + noise)).max(),
-        "iterates/late/ratio": np.array([w[SOON:].max() / w[:SOON].max() for w in (w1, w2)]),
-        "iterates/w1": found["w1"] / found["w1"][0],
-        "iterates/w2": found["w2"] / found["w2"][0],
-    }
-
-
-def _sup_w1(one: Array, two: Array, z: Array) -> float:
-    """sup over pairs of W_1 on the grid z, in NumPy."""
-    return float((np.abs(np.cumsum(one - two, -1))[..., :-1] * np.diff(z)).sum(-1).max())
-
-
-def _width(laws: Array, z: Array) -> float:
-    """D: the largest W_1 between the laws of two actions of one state."""
-    A = laws.shape[1]
-    return max(_sup_w1(laws[:, a], laws[:, b], z) for a in range(A) for b in range(A))

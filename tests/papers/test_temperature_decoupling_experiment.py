@@ -4,13 +4,22 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from papers.temperature_decoupling import experiment, figures, laws, mdps, network, oracle, theorems
+from papers.temperature_decoupling import (
+    experiment,
+    figures,
+    laws,
+    learning,
+    mdps,
+    network,
+    oracle,
+    theorems,
+)
 from papers.temperature_decoupling.claims import CLAIMS
 from papers.temperature_decoupling.config import OPT_TAUS, PRESETS, Config
 from shared.experiment.ledger import judge
@@ -74,11 +83,7 @@ def test_planted_mdps_are_what_they_claim() -> None:
 
 @pytest.fixture(scope="module")
 def decided() -> dict[str, dict[str, np.ndarray]]:
-    numbers = (0, 1, 2, 3)
-    return {
-        "examples": theorems.decide(theorems.examples(), numbers),
-        "random": theorems.decide(theorems.random_mdps(numbers), numbers),
-    }
+    return {"examples": theorems.decide((0, 1, 2, 3)), "random": theorems.decide((4, 5, 6, 7))}
 
 
 def test_theorems_hold(decided) -> None:
@@ -103,7 +108,7 @@ def test_known_numbers_among_the_measurements(decided) -> None:
 
 
 def test_a_mdp_does_not_depend_on_its_company(decided) -> None:
-    alone = theorems.decide(theorems.random_mdps((2,)), (2,))
+    alone = theorems.decide((6,))
     for name, value in alone.items():
         np.testing.assert_allclose(value[0], decided["random"][name][2], rtol=1e-9, atol=1e-12)
 
@@ -114,16 +119,19 @@ def test_a_mdp_does_not_depend_on_its_company(decided) -> None:
 @pytest.fixture(scope="module")
 def results(decided) -> dict[str, np.ndarray]:
     """Results of a run whose 200 random MDPs are four, many times over."""
-    many = {name: np.repeat(value, 50, axis=0) for name, value in decided["random"].items()}
+    many = {
+        name: np.concatenate([decided["examples"][name], np.repeat(value, 50, axis=0)])
+        for name, value in decided["random"].items()
+    }
     rng = np.random.default_rng(0)
     config = Config(projection_atoms=(11,), accuracies=(0.5,))
-    examples = decided["examples"] | theorems.bound_curves()
     z = np.linspace(-2, 8, 121)
     limits = laws.limit_laws(z)
     outcomes: dict[str, Any] = {
-        "random": many,
-        "examples": examples | {"grid": network.exact_measures(0.1)},
-        "iterates": laws.iterates(),
+        "theorems": many,
+        "examples": laws.iterates()
+        | theorems.bound_curves()
+        | {"grid/exact": network.exact_measures(0.1)},
         "projections": {
             "projection/error": np.full((1, 3), 0.1),
             "projection/bound": np.full((1, 2), 0.2),
@@ -191,6 +199,8 @@ SPOILED = [
     ("C6", "learning/m1/tv", 0.1),
     ("C7", "random/max/laws/w1", 1e-3),
     ("C7", "examples/laws/ratio", 1.1),
+    ("C7", "random/max/laws/w2", 0.1),
+    ("C7", "examples/decoupled/lost", 0.1),
     ("C8", "random/max/contraction/ratio", 1.0001),
     ("C9", "examples/mean/error", 1e-9),
     ("C10", "random/max/iterates/ratio", 1.1),
@@ -262,23 +272,43 @@ def test_exact_players() -> None:
     assert abs(decoupled[0] - 0.5) < 0.2 and decoupled[2] > 0.99 and wanted[2] == pytest.approx(1)
 
 
-def test_network_learns_soft_values() -> None:
-    config = replace(
-        PRESETS["smoke"], grid_width=32, grid_copies=60, grid_steps=100, grid_learning_rate=5e-3
-    )
+class OneGo:
+    """A `Run` without checkpoints."""
 
-    def loop(state: Any, step: Any, chunks: int, **_: Any) -> Any:
+    def __init__(self, config: Config) -> None:
+        self.config, self.folder = config, Path()
+
+    def loop(
+        self, state: Any, step: Any, chunks: int, *, name: str = "", unit: str = "",
+        per_chunk: int = 1,
+    ) -> tuple[Any, dict[str, np.ndarray]]:  # fmt: skip
         rows = []
         for _ in range(chunks):
             state, metrics = step(state)
             rows.append(metrics)
-        return state, {name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]}
+        return state, {key: np.stack([np.asarray(row[key]) for row in rows]) for key in rows[0]}
 
+
+def test_network_learns_soft_values() -> None:
+    config = replace(
+        PRESETS["smoke"], grid_width=32, grid_copies=60, grid_steps=100, grid_learning_rate=5e-3
+    )
     task = next(t for t in experiment.tasks(config) if t.key == "grid")
-    found = network.learn(config, task, SimpleNamespace(loop=loop, config=config, folder=None))
+    found = network.learn(config, task, OneGo(config))
     assert found["measures"].shape == (2, 3, 4) and found["curve"].shape == (2, 4, 3, 4)
     assert (found["error"] < 1.0).all()
     assert (found["measures"][0] != found["measures"][1]).any()
+
+
+def test_learning_finds_the_exact_policies() -> None:
+    """Long enough on the deterministic M1, both players are right, whatever the seed."""
+    config = replace(PRESETS["smoke"], q_steps=60_000)
+    task = next(t for t in experiment.tasks(config) if t.key == "learning/mdp=m1")
+    found = learning.learn(config, task, OneGo(config))
+    assert found["policy"].shape == (2, 2, 1, 3) and found["tv"].shape == (2, 2, 1)
+    assert (found["tv"] < 0.02).all() and (found["tv"][0] != found["tv"][1]).any()
+    expected = [[0.9973295996, 0.5, 0.9655], [0.8666267786, 0.5, 0.9655]]
+    np.testing.assert_allclose(found["policy"][:, :, 0], [expected] * 2, atol=0.02)
 
 
 # --- Scale ----------------------------------------------------------------------------------------

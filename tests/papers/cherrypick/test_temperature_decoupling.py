@@ -16,7 +16,6 @@ from papers.temperature_decoupling.method import (
     optimal_policy,
     project,
     ref_optimal_q,
-    soft_policy_iteration,
     soft_vi,
     sparse,
     wasserstein,
@@ -52,7 +51,6 @@ def test_policies_at_a_temperature():
         # The same from the definitions: optimise at 0.01, act at 0.1.
         close(gibbs(soft_vi(MDP, UNIFORM, 0.01, 400), UNIFORM, 0.1)[0, 0], 0.6510896798)
         close(decoupled_policy(MDP, UNIFORM, 1e-12)[0], [0.5, 0.5])
-        close(soft_policy_iteration(MDP, UNIFORM, 0.1), soft_vi(MDP, UNIFORM, 0.1, 400))
 
 
 def test_return_law():
