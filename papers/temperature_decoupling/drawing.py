@@ -11,6 +11,7 @@ from shared.experiment.spec import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 EXAMPLES = ("M1 tri-state", "M2 lottery", "M3 scary action", "M4 tie-flip")
 LOOKS = plotting.looks(*EXAMPLES, "random MDPs")
@@ -28,7 +29,25 @@ def curves(ax: Axes, x: np.ndarray, results: Results, name: str, which: Any = ()
             look = LOOKS[label]
             ax.loglog(x, np.maximum(row, LEAST), color=look.colour, marker=look.marker, label=label)
     low, middle, high = np.maximum(results[f"random/band/{name}"][pick], LEAST)
-    rows = list(zip(middle, low, high, strict=True))
-    plotting.band(ax, x, rows, "random MDPs", LOOKS["random MDPs"])
+    plotting.band(ax, x, triples(middle, low, high), "random MDPs", LOOKS["random MDPs"])
     ax.set_xscale("log")
     ax.set_yscale("log")
+
+
+def triples(
+    middle: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> list[tuple[float, float, float]]:
+    """Rows for `plotting.band`."""
+    return list(zip(middle.tolist(), low.tolist(), high.tolist(), strict=True))
+
+
+def thin_ticks(fig: Figure) -> None:
+    """At most six ticks on an axis over many decades, none between: legible, and sooner drawn."""
+    from matplotlib.ticker import LogLocator
+
+    for ax in fig.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            if axis.get_scale() == "log" and high > 1e3 * low:
+                axis.set_major_locator(LogLocator(numticks=6))
+                axis.minorticks_off()

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from papers.temperature_decoupling.drawing import BOTH, LEAST, LOOKS, TEMPERATURE, curves
+from papers.temperature_decoupling.drawing import (
+    BOTH,
+    LEAST,
+    LOOKS,
+    TEMPERATURE,
+    curves,
+    thin_ticks,
+    triples,
+)
 from papers.temperature_decoupling.figures_laws import (
     accuracy,
     contraction,
@@ -36,6 +44,7 @@ def figures(results: Results) -> Iterator[tuple[str, Figure]]:
     for draw in DRAWINGS:
         with plotting.style():
             figure = draw(results)
+            thin_ticks(figure)
         yield draw.__name__, figure
 
 
@@ -106,7 +115,7 @@ def decoupling(results: Results) -> Figure:
     ax = axes[0, 0]
     for i, (label, look) in enumerate(POWER_LOOKS.items()):
         low, middle, high = np.maximum(results["random/band/decoupled/tv"][:, i], LEAST)
-        plotting.band(ax, taus, list(zip(middle, low, high, strict=True)), label, look)
+        plotting.band(ax, taus, triples(middle, low, high), label, look)
     ax.axhline(results["random/max/fixed/tv"], color=plotting.NEUTRAL, linestyle=":",
                label="control $\\sigma=\\tau/2$, largest")  # fmt: skip
     for power, start in ((0.5, 1e-2), (1.0, 1e-5), (2.0, 1e-8)):
@@ -159,7 +168,7 @@ def learning(results: Results) -> Figure:
         found = np.maximum(results[f"learning/{name}/tv"], 1e-7)  # [seed, choice, tau]
         for i, (choice, look) in enumerate(list(BOTH.items())[:2]):
             low, high = found[:, i].min(0), found[:, i].max(0)
-            rows = list(zip(np.median(found[:, i], axis=0), low, high, strict=True))
+            rows = triples(np.median(found[:, i], axis=0), low, high)
             plotting.band(ax, results["q_taus"], rows, f"{choice}, median and range", look)
         ax.set_xscale("log")
         ax.set_yscale("log")

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from papers.temperature_decoupling.drawing import BOTH, EXAMPLES, LOOKS, TEMPERATURE, curves
+from papers.temperature_decoupling.drawing import (
+    BOTH,
+    EXAMPLES,
+    LOOKS,
+    TEMPERATURE,
+    curves,
+    triples,
+)
 from shared import plotting
 from shared.experiment.spec import Results
 
@@ -99,7 +106,7 @@ def rates(results: Results) -> Figure:
     for ax, name, order in zip(axes[0], ("iterates/w1", "iterates/w2"), (1, 2), strict=True):
         low, middle, high = np.maximum(results[f"random/band/{name}"], 1e-9)
         n = np.arange(len(middle))
-        plotting.band(ax, n, list(zip(middle, low, high, strict=True)), "random MDPs",
+        plotting.band(ax, n, triples(middle, low, high), "random MDPs",
                       LOOKS["random MDPs"])  # fmt: skip
         for label in EXAMPLES[:3]:
             row = results[f"examples/{name}"][EXAMPLES.index(label)]

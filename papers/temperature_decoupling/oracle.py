@@ -95,7 +95,9 @@ def shortfall(mdp: TabularMDP, pi_ref: Policy, pi: Policy, best: Policy, tau: fl
     return _discounted(mdp, pi, tau * kl(pi, best))
 
 
-def tv(p: Float[ArrayLike, "*batch A"], q: Float[ArrayLike, "*batch A"]) -> Float[Array, "*batch"]:
+def tv(
+    p: Float[ArrayLike, "*#batch A"], q: Float[ArrayLike, "*#batch A"]
+) -> Float[Array, "*#batch"]:
     """Total variation between laws on actions, in [0, 1]."""
     return np.asarray(0.5 * np.abs(np.asarray(p) - np.asarray(q)).sum(-1))
 

@@ -124,16 +124,13 @@ def _stacked(batch: Sequence[mdps.Planted], thin: bool) -> TabularMDP:
         if not thin:
             return P
         found = method.sparse(P)
-        lack = SUCCESSORS - found.state.shape[-1]
+        lack = SUCCESSORS - np.asarray(found.state).shape[-1]
         widen = [(0, 0), (0, 0), (0, lack)]
         return Successors(np.pad(found.state, widen), np.pad(found.prob, widen))
 
     parts = [one.mdp._replace(P=transitions(one.mdp.P)) for one in batch]
 
-    def join(*leaves: Any) -> Any:
-        return np.stack(leaves)
-
-    return jax.tree.map(join, *parts)
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
 
 
 def _random_pairs(seed: int) -> tuple[Array, Array]:
