@@ -32,6 +32,9 @@ def curves(ax: Axes, x: np.ndarray, results: Results, name: str, which: Any = ()
     plotting.band(ax, x, triples(middle, low, high), "random MDPs", LOOKS["random MDPs"])
     ax.set_xscale("log")
     ax.set_yscale("log")
+    if ax.get_ylim()[0] < LEAST * 10:
+        note = "zeros are drawn at $10^{-17}$"
+        ax.text(0.97, 0.03, note, transform=ax.transAxes, ha="right", fontsize=8)
 
 
 def triples(

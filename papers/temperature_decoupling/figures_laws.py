@@ -26,7 +26,7 @@ FLIP_LOOKS = plotting.looks("T*", "T*$_\\tau$, $\\tau=0.3$", "T*$_\\tau$, $\\tau
 
 def return_laws(results: Results) -> Figure:
     """C7: values and return laws of decoupled policies converge."""
-    fig, axes = plotting.figure(1, 3, width=12, height=4.4)
+    fig, axes = plotting.figure(1, 3, width=12.0, height=4.4)
     curves(axes[0, 0], results["taus"], results, "decoupled/lost")
     axes[0, 0].set_title("Value lost by $\\pi^{\\tau,\\tau^2}$")
     axes[0, 0].set_ylabel("max q*$_{ref}$ - q$^\\pi$ (units of return)")
@@ -34,8 +34,8 @@ def return_laws(results: Results) -> Figure:
         curves(ax, results["law_taus"], results, f"laws/w{order}")
         ax.set_title(f"Its return law to that of $\\pi^{{ref,*}}$, W$_{order}$")
         ax.set_ylabel(f"sup-W$_{order}$ (units of return)")
-        start = (1e-5, 1e-8) if order == 1 else (1e-5, 1e-4)
-        plotting.slope_guide(ax, slope, start, 1e-7, f"slope {slope:g}")
+        start = (1e-7, 1e-11) if order == 1 else (1e-7, 1e-8)
+        plotting.slope_guide(ax, slope, start, 1e-4, f"slope {slope:g}")
     for ax in axes[0]:
         ax.set_xlabel(TEMPERATURE)
     plotting.legend_outside(fig)
@@ -44,11 +44,13 @@ def return_laws(results: Results) -> Figure:
 
 def contraction(results: Results) -> Figure:
     """C8: how much the soft operator contracts, over gamma."""
-    fig, axes = plotting.figure(1, 1, width=7, height=4.0)
+    fig, axes = plotting.figure(1, 1, width=7.0, height=4.0)
     ax, found = axes[0, 0], results["random/all/contraction/ratio"]
     names = ("W$_1$, $\\tau=0$", "W$_1$, $\\tau=0.3$", "W$_2$, $\\tau=0$", "W$_2$, $\\tau=0.3$")
     for label, column, look in zip(names, found.T, plotting.looks(*names).values(), strict=True):
-        ax.plot(np.sort(column), np.linspace(0, 1, len(column)), color=look.colour, label=label)
+        line = "--" if "0.3" in label else "-"  # they nearly coincide
+        share = np.linspace(0, 1, len(column))
+        ax.plot(np.sort(column), share, line, color=look.colour, label=label)
     ax.axvline(1, color=plotting.NEUTRAL, linestyle="--", linewidth=1.3)
     ax.set_title("One application to two random laws")
     ax.set_xlabel("distance after, over $\\gamma$ times the distance before (at most 1)")
@@ -59,7 +61,7 @@ def contraction(results: Results) -> Figure:
 
 def means_commute(results: Results) -> Figure:
     """C9, C10 on M2: means follow soft value iteration, laws follow the means."""
-    fig, axes = plotting.figure(1, 1, width=7, height=4.0)
+    fig, axes = plotting.figure(1, 1, width=7.0, height=4.0)
     ax, mean = axes[0, 0], results["halving/mean"]
     n = np.arange(len(mean))
     ax.semilogy(n, mean, color=plotting.COLOURS[0], marker="o", markersize=9,
@@ -75,7 +77,7 @@ def means_commute(results: Results) -> Figure:
 
 def iterates(results: Results) -> Figure:
     """C10, the paper's figure 4.1: iterates of T* never settle on M4, those of T*_tau do."""
-    fig, axes = plotting.figure(1, 3, width=12, height=4.0)
+    fig, axes = plotting.figure(1, 3, width=12.0, height=4.0)
     laws, steps = results["iterates/laws"], results["iterates/steps"]
     images = []
     for ax, law, title in zip(axes[0, :2], laws, list(FLIP_LOOKS), strict=False):
@@ -130,7 +132,7 @@ def estimates(results: Results) -> Figure:
         eta = results[f"laws/{precision}/{kind}/eta"]
         for column, (ax, name) in enumerate(zip(axes[row], names, strict=True)):
             below = np.cumsum(limits, -1)
-            ax.step(z, below[0], where="post", color="#000000", linewidth=4, alpha=0.25,
+            ax.step(z, below[0], where="post", color="#000000", linewidth=4.0, alpha=0.25,
                     label="law of $\\pi^{ref,*}$")  # fmt: skip
             ax.step(z, below[1], where="post", color="#000000", linestyle=":", linewidth=1.6,
                     label="law of $\\pi^{ERL,*}$")  # fmt: skip
@@ -169,7 +171,7 @@ def precision(results: Results) -> Figure:
 
 def accuracy(results: Results) -> Figure:
     """C11: the algorithm's error along tau, at a requested accuracy, and by projection."""
-    fig, axes = plotting.figure(1, 3, width=12, height=4.2)
+    fig, axes = plotting.figure(1, 3, width=12.0, height=4.2)
     curves(axes[0, 0], results["law_taus"], results, "estimate/w1")
     axes[0, 0].set_title("Along the temperature")
     axes[0, 0].set_xlabel("play temperature $\\tau$, $\\sigma=\\tau^2$")

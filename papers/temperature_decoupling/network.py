@@ -26,7 +26,8 @@ from shared.gpu import over_seeds, seed_keys
 Table = Float[np.ndarray, "S A"]
 PLAYERS = ("standard", "decoupled", "cold")
 """G_tau q_tau, G_tau q_sigma and G_sigma q_sigma, sigma = tau^2."""
-MEASURES = ("button", "paths", "value", "distance")
+HORIZON = 100
+"""Steps of an episode that are looked at: an untrained network may never come to a goal."""
 CHUNKS = 4
 
 
@@ -102,7 +103,7 @@ def measure(pi: Table) -> list[float]:
 
     Returns:
         button: the share of episodes that end at the button. paths: the entropy of the path
-        to a goal, in nats. value: its value over the optimal one.
+        to a goal, in nats; both within HORIZON steps. value: its value over the optimal one.
         distance: mean total variation to pi^{ref,*} over the cells that pi^{ref,*} passes.
     """
     mdp, start = mdps.two_goals().mdp, mdps.GRID_START
@@ -110,18 +111,27 @@ def measure(pi: Table) -> list[float]:
     goals = [mdps.PARK, mdps.BUTTON]
     inner = np.setdiff1d(np.arange(len(P)), goals)
     along = np.einsum("xa,xay->xy", pi, P)
-    system = np.eye(len(inner)) - along[np.ix_(inner, inner)]
     place = int(np.searchsorted(inner, start))
-    button = np.linalg.solve(system, along[inner, mdps.BUTTON])[place]
+    visits = _visits(along[np.ix_(inner, inner)], place)
+    button = visits @ along[inner, mdps.BUTTON]
     logs = np.log(np.where(pi > 0, pi, 1))
-    entropy = np.linalg.solve(system, -(pi * logs).sum(1)[inner])[place]
+    entropy = visits @ -(pi * logs).sum(1)[inner]
     best = oracle.policy_value(mdp, pi, _filtered())[start]
     value = oracle.policy_value(mdp, pi, pi)[start] / best
     wanted = _filtered()
     passed = np.einsum("xa,xay->xy", wanted, P)[np.ix_(inner, inner)]
-    visits = np.linalg.solve((np.eye(len(inner)) - passed).T, np.eye(len(inner))[place])
+    visits = _visits(passed, place)
     distance = (visits * oracle.tv(pi, wanted)[inner]).sum() / visits.sum()
     return [float(button), float(entropy), float(value), float(distance)]
+
+
+def _visits(along: Float[np.ndarray, "n n"], start: int) -> Float[np.ndarray, " n"]:
+    """Expected visits of each cell in the first HORIZON steps."""
+    now = np.eye(len(along))[start]
+    total = np.zeros(len(along))
+    for _ in range(HORIZON):
+        total, now = total + now, now @ along
+    return total
 
 
 # --- The network ----------------------------------------------------------------------------------
