@@ -26,7 +26,7 @@ EXAMPLES = 4
 """The first numbers belong to M1 to M4, see `theorems.numbered`."""
 
 # Predicted seconds on one core.
-MDP_SECONDS = 0.6
+MDP_SECONDS = 0.2
 SWEEP_SECONDS = {"cramer": 0.1e-3, "mmd": 13e-3}
 SAMPLE_SECONDS = 1.5e-6
 UPDATE_SECONDS = 0.3e-3
