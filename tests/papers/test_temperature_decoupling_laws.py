@@ -83,6 +83,18 @@ def test_mmd_projection():
         close(slope, slope.mean(), 1e-6)
 
 
+def test_mmd_projection_in_single_precision():
+    """Near the grid, where fixed points live, the ill-conditioned system must not show."""
+    single = np.array([2.0, 3.0, 3.00001, 3.0333, 7.9], np.float32)
+    p = project(single.astype(np.float64), Z, "mmd")
+    with jax.enable_x64(False):
+        found = np.asarray(project(single, Z.astype(np.float32), "mmd"))
+    assert found.dtype == np.float32
+    close(found, p, 1e-4)
+    close(found[:2], p[:2], 1e-6)
+    close(found @ Z, p @ Z, 2e-6)
+
+
 def test_projection_refusals():
     past_the_type_check: Any = getattr(project, "__wrapped__", project)
     with pytest.raises(ValueError, match="kind must be cramer or mmd"):
