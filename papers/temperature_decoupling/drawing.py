@@ -24,17 +24,18 @@ TEMPERATURE = "temperature $\\tau$ (units of return)"
 def curves(ax: Axes, x: np.ndarray, results: Results, name: str, which: Any = ()) -> None:
     """The four examples as lines and the random MDPs as a band, log-log."""
     pick = (slice(None), *which)
+    band = results[f"random/band/{name}"][pick]
+    shown = [row for row in results[f"examples/{name}"][pick] if row.max() > LEAST]
     for label, row in zip(EXAMPLES, results[f"examples/{name}"][pick], strict=True):
         if row.max() > LEAST:
             look = LOOKS[label]
             ax.loglog(x, np.maximum(row, LEAST), color=look.colour, marker=look.marker, label=label)
-    low, middle, high = np.maximum(results[f"random/band/{name}"][pick], LEAST)
+    low, middle, high = np.maximum(band, LEAST)
     plotting.band(ax, x, triples(middle, low, high), "random MDPs", LOOKS["random MDPs"])
     ax.set_xscale("log")
     ax.set_yscale("log")
-    if ax.get_ylim()[0] < LEAST * 10:
-        note = "zeros are drawn at $10^{-17}$"
-        ax.text(0.97, 0.03, note, transform=ax.transAxes, ha="right", fontsize=8)
+    if min(row.min() for row in (band, *shown)) < LEAST:
+        ax.text(0.03, 0.9, "zeros are drawn at $10^{-17}$", transform=ax.transAxes, fontsize=8)
 
 
 def triples(

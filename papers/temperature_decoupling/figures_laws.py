@@ -171,7 +171,7 @@ def precision(results: Results) -> Figure:
 
 def accuracy(results: Results) -> Figure:
     """C11: the algorithm's error along tau, at a requested accuracy, and by projection."""
-    fig, axes = plotting.figure(1, 3, width=12.0, height=4.2)
+    fig, axes = plotting.figure(1, 3, width=11.0, height=4.0)
     curves(axes[0, 0], results["law_taus"], results, "estimate/w1")
     axes[0, 0].set_title("Along the temperature")
     axes[0, 0].set_xlabel("play temperature $\\tau$, $\\sigma=\\tau^2$")
@@ -181,6 +181,8 @@ def accuracy(results: Results) -> Figure:
     ax.loglog(wanted, wanted, color=plotting.NEUTRAL, linestyle="--", label="asked for")
     ax.loglog(wanted, results["accuracy/error"], color=plotting.COLOURS[0], marker="o",
               label="reached, M2")  # fmt: skip
+    ax.set_xticks(wanted, [f"{x:g}" for x in wanted])
+    ax.minorticks_off()
     ax.set_title("At an accuracy")
     ax.set_xlabel("accuracy asked for (sup-W$_1$, return)")
     ax.set_ylabel("error (sup-W$_1$, return)")
@@ -191,6 +193,8 @@ def accuracy(results: Results) -> Figure:
     for row, key in zip(results["projection/bound"].T, ("cramer", "quantile"), strict=True):
         colour = KIND_LOOKS[key].colour
         ax.loglog(counts, row, color=colour, linestyle=":", label=f"bound, {key}")
+    ax.set_xticks(counts, [f"{m}" for m in counts])
+    ax.minorticks_off()
     ax.set_title("By projection")
     ax.set_xlabel("atoms (number)")
     ax.set_ylabel("sup-W$_1$ error, M2 (return)")
