@@ -17,7 +17,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import linprog
 
-from papers.reward_regret.method import PolicyTable, TabularMDP, policy_table, support
+from papers.reward_regret.method import (
+    PolicyTable,
+    TabularMDP,
+    check_data,
+    policy_table,
+    support,
+)
 
 Array = np.ndarray
 CHUNK = 4096  # programmes that pivot together
@@ -48,9 +54,9 @@ def policy_margins(mdp: TabularMDP, D: Float[Array, "S A"], actions: Int[Array, 
     """`method.policy_margin` of n deterministic policies of one MDP.
 
     Raises:
-        ValueError: an action that does not exist, with its policy and state.
+        ValueError: D is no distribution; an action does not exist, with its policy and state.
     """
-    count = mdp.R.shape[1]
+    D, count = check_data(mdp, D), mdp.R.shape[1]
     wrong = np.argwhere((actions < 0) | (actions >= count))
     if len(wrong):
         i, s = wrong[0]

@@ -64,9 +64,9 @@ def many_mdps() -> Contest:
     """The margin Delta_L of 200 random MDPs at once against `method.safety_margin` in a loop."""
     import numpy as np
 
-    from papers.reward_regret import batched, checks, method
+    from papers.reward_regret import batched, cases, method
 
-    block = checks.cases(range(200), 4, 2)
+    block = cases.cases(range(200), 4, 2)
 
     def ours() -> float:
         for _ in range(20):

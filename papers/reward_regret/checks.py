@@ -1,75 +1,31 @@
 """Each statement of the paper on random MDPs, as numbers that must have a sign or be zero.
 
 A check is made for a block of seeds (`prepare`: the MDPs and what does not change) and then asked
-for one value of its parameter (a regret L, an error eps, a penalty lambda ...): arrays over seeds.
-Errors are in units of range R, returns in units of range J.
+for one value of its parameter (a regret L, an error eps, a horizon ...): arrays over seeds.
+Errors are in units of range R, returns in units of range J. Penalties: `penalised_checks.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
 
-from papers.reward_regret import env, method, regularised
+from papers.reward_regret import analysis, env, method, penalised_checks
 from papers.reward_regret.batched import safety_margins
-from papers.reward_regret.method import PolicyTable, TabularMDP
+from papers.reward_regret.cases import (
+    ATTACKS,
+    Array,
+    Ask,
+    Numbers,
+    cases,
+    hardest_attack,
+    shortfall,
+    stacked,
+)
+from papers.reward_regret.method import PolicyTable
 
-Array = np.ndarray
-Numbers = dict[str, Array]
-Ask = Callable[[float], Numbers]
-ATTACKS = 20  # random rewards that try to break each guarantee
-RLHF_LEVEL, RLHF_ERROR = 0.5, 0.1
-PENALISED_LEVEL, PENALISED_ERROR = 0.9, 0.05
-
-
-class Cases(NamedTuple):
-    """A block of random MDPs of one size, their policies, a data distribution for each."""
-
-    seeds: Sequence[int]
-    mdps: list[TabularMDP]
-    tables: list[PolicyTable]
-    D: Float[Array, "n S A"]
-
-
-def cases(seeds: Sequence[int], states: int, actions: int) -> Cases:
-    """The random MDPs of these seeds."""
-    mdps = [env.random_mdp(seed, states, actions) for seed in seeds]
-    D = np.stack([env.random_data(seed, states, actions) for seed in seeds])
-    return Cases(seeds, mdps, [method.policy_table(mdp) for mdp in mdps], D)
-
-
-def stacked(rows: Sequence[dict[str, float]]) -> Numbers:
-    """One dictionary a seed -> arrays over seeds."""
-    return {name: np.array([row[name] for row in rows], np.float64) for name in rows[0]}
-
-
-def shortfall(mdp: TabularMDP, reward_hat: Array, pi: Array) -> float:
-    """How far pi is from optimal for reward_hat, in units of its possible return; 0 if optimal."""
-    best = mdp.mu0 @ method.optimal_policy(mdp, reward_hat)[1]
-    scale = max(np.abs(reward_hat).max(), mdp.range_R) / (1 - mdp.gamma)
-    return float(best - np.sum(method.occupancy(mdp, pi) * reward_hat)) / float(scale)
-
-
-def disturbed(mdp: TabularMDP, D: Array, error: float, rng: np.random.Generator) -> Array:
-    """A reward with exactly this error: Gaussian in some cells, often in one cell only."""
-    while True:
-        change = rng.standard_normal(D.shape) * (rng.random(D.shape) < rng.random())
-        size = float(np.sum(D * np.abs(change)))
-        if size > 0:
-            return mdp.R + change * (error * mdp.range_R / size)
-
-
-def hardest_attack(mdp: TabularMDP, D: Array, error: float, seed: int) -> float:
-    """Largest regret that optimising random rewards of this error has led to."""
-    rng = np.random.default_rng([seed, 2])
-    rewards = [disturbed(mdp, D, error, rng) for _ in range(ATTACKS)]
-    return max(method.regret(mdp, method.optimal_policy(mdp, r)[0]) for r in rewards)
-
-
-# --- The statements -------------------------------------------------------------------------------
+SUPPORT_LEVEL = 0.5
 
 
 def bounds(seeds: Sequence[int]) -> Ask:
@@ -87,7 +43,7 @@ def bounds(seeds: Sequence[int]) -> Ask:
                     "gap": (found.value[i] - found.lower[i]) / mdp.range_R,
                     "over_paper": threshold / method.paper_bound(mdp, block.D[i], L),
                     "over_tight": threshold / method.tight_bound(mdp, block.D[i], L),
-                    "over_occupancy": threshold / method.occupancy_bound(mdp, block.D[i], L),
+                    "over_occupancy": threshold / analysis.occupancy_bound(mdp, block.D[i], L),
                     "witness_shortfall": shortfall(mdp, found.reward_hat[i], pi),
                     "witness_excess": method.regret(mdp, pi) - L,
                     "attack_excess": hardest_attack(
@@ -128,18 +84,19 @@ def milp(seeds: Sequence[int]) -> Ask:
 
 
 def support(seeds: Sequence[int]) -> Ask:
-    """C2 at error eps: a D that gives the worst policy's support the mass eps, else at random."""
-    block = cases(seeds, 4, 2)
+    """C2 at error eps: a D that gives eps to the support of a bad policy, drawn at random."""
+    block, L = cases(seeds, 4, 2), SUPPORT_LEVEL
 
     def ask(eps: float) -> Numbers:
         D, rows = np.empty_like(block.D), []
         for i, table in enumerate(block.tables):
-            on = table.support[-1]
+            bad = np.flatnonzero(table.regret >= L - 1e-12)
+            on = table.support[np.random.default_rng([block.seeds[i], 11]).choice(bad)]
             for part, mass in ((on, eps), (~on, 1 - eps)):
                 D[i][part] = block.D[i][part] * (mass / block.D[i][part].sum())
-        found, _ = safety_margins(block.mdps, D, 1.0, block.tables)
+        found, _ = safety_margins(block.mdps, D, L, block.tables)
         for i, mdp in enumerate(block.mdps):
-            at, reward_hat, pi = method.support_certificate(mdp, D[i], 1.0)
+            at, reward_hat, pi = method.support_certificate(mdp, D[i], L)
             error = np.sum(D[i] * np.abs(reward_hat - mdp.R)) / mdp.range_R
             rows.append(
                 {
@@ -147,7 +104,7 @@ def support(seeds: Sequence[int]) -> Ask:
                     "certificate_share": at / eps,
                     "error_share": float(error) / eps,
                     "witness_shortfall": shortfall(mdp, reward_hat, pi),
-                    "witness_regret": method.regret(mdp, pi),
+                    "witness_excess": method.regret(mdp, pi) - L,
                 }
             )
         return stacked(rows)
@@ -229,122 +186,6 @@ def matrix(seeds: Sequence[int], fresh: int) -> Ask:
     return ask
 
 
-def penalised(seeds: Sequence[int]) -> Ask:
-    """C5 at penalty lambda: unsafe witnesses for two penalties, and safe error levels for KL."""
-    block = cases(seeds, 4, 2)
-    P, gamma = np.stack([m.P for m in block.mdps]), np.array([m.gamma for m in block.mdps])
-    refs = np.stack([_reference(seed, 4, 2) for seed in seeds])
-
-    def ask(lam: float) -> Numbers:
-        numbers = {}
-        for penalty in regularised.PENALTIES:
-            numbers |= _unsafe_under(block, P, gamma, refs, lam, penalty)
-        numbers |= _safe_under(block, P, gamma, refs, lam)
-        return numbers | stacked([_one_prompt(seed, lam) for seed in block.seeds])
-
-    return ask
-
-
-def _reference(seed: int, states: int, actions: int) -> Array:
-    rng = np.random.default_rng([seed, 5])
-    return 0.9 * rng.dirichlet(np.ones(actions), states) + 0.1 / actions
-
-
-def _unsafe_under(
-    block: Cases, P: Array, gamma: Array, refs: Array, lam: float, penalty: regularised.Penalty
-) -> Numbers:
-    L, eps, witnesses, errors = PENALISED_LEVEL, PENALISED_ERROR, [], []
-    for i, mdp in enumerate(block.mdps):
-        worst = method.optimal_policy(mdp, -mdp.R)[0]
-        omega = regularised.penalty_of(mdp, worst, refs[i], penalty)
-        reward_hat, worst = regularised.unsafe_reward(mdp, L, lam, omega)
-        mass, on = regularised.unsafe_mass(mdp, L, lam, omega, eps), method.support(mdp, worst)
-        D = np.where(on, mass / on.sum(), (1 - mass) / (~on).sum())
-        errors.append(np.sum(D * np.abs(reward_hat - mdp.R)) / (mdp.range_R * eps))
-        witnesses.append(reward_hat)
-    pi = regularised.optimise(P, np.stack(witnesses), gamma, refs, lam, penalty)
-    excess = [method.regret(mdp, p) - L for mdp, p in zip(block.mdps, pi, strict=True)]
-    return {
-        f"{penalty}_excess": np.array(excess),
-        f"{penalty}_error_share": np.array(errors),
-    }
-
-
-def _safe_under(block: Cases, P: Array, gamma: Array, refs: Array, lam: float) -> Numbers:
-    """An eps > 0 that (17) declares safe for L half-way from the baseline to 1, and attacks."""
-    R = np.stack([mdp.R for mdp in block.mdps])
-    pi = regularised.optimise(P, R, gamma, refs, lam)
-    rows = []
-    for i, mdp in enumerate(block.mdps):
-        baseline = method.regret(mdp, pi[i])
-        level = (1 + baseline) / 2
-        eps = _safe_error(mdp, block.D[i], lam, baseline, level)
-        rng = np.random.default_rng([block.seeds[i], 6])
-        rewards = np.stack([disturbed(mdp, block.D[i], eps, rng) for _ in range(ATTACKS)])
-        many = [np.broadcast_to(x, (ATTACKS, *x.shape)) for x in (mdp.P, refs[i])]
-        attacked = regularised.optimise(many[0], rewards, np.full(ATTACKS, mdp.gamma), many[1], lam)
-        hardest = max(method.regret(mdp, p) for p in attacked)
-        rows.append({"baseline": baseline, "safe_error": eps, "safe_excess": hardest - level})
-    return stacked(rows)
-
-
-def _safe_error(mdp: TabularMDP, D: Array, lam: float, baseline: float, level: float) -> float:
-    """The eps at which `kl_regret_bound` reaches the level."""
-    gain = regularised.kl_regret_bound(mdp, D, 1e9, lam, 0.0)  # tanh = 1
-    factor = 4 if mdp.gamma == 0 else 2
-    shift = factor * float(np.arctanh((level - baseline) / gain))
-    return shift * float(D.min()) * lam * (1 - mdp.gamma) / mdp.range_R
-
-
-def _one_prompt(seed: int, lam: float) -> dict[str, float]:
-    """The exact margin (18) of a random prompt with four answers: attained, and not undercut."""
-    rng, L = np.random.default_rng([seed, 7]), 0.9
-    R, pi_ref, D = rng.random(4), rng.dirichlet(np.ones(4)), rng.dirichlet(np.ones(4))
-    mdp, one = env.bandit(R), np.ones(1)
-    margin, reward_hat = regularised.kl_bandit_margin(D, pi_ref, R, L, lam)
-
-    def loss(reward: Array) -> float:
-        policy = method.kl_policy(pi_ref[None], reward.reshape(1, -1), lam)
-        return method.bandit_regret(one, R[None], policy)
-
-    eps = 0.999 * margin / mdp.range_R
-    tried = [loss(disturbed(mdp, D[None], eps, rng)) for _ in range(ATTACKS)] if margin > 0 else []
-    bound = _safe_error(mdp, D[None], lam, loss(R), L) if loss(R) < L else 0.0
-    return {
-        "exact_margin": margin / mdp.range_R,
-        "exact_gap": abs(loss(reward_hat) - L) if margin > 0 else 0.0,
-        "exact_attack_excess": max(tried, default=loss(R)) - L if margin > 0 else -1.0,
-        "exact_less_bound": margin / mdp.range_R - bound,
-    }
-
-
-def rlhf(seeds: Sequence[int]) -> Ask:
-    """C6 at penalty lambda: every prompt's worst answer exactly at the threshold of (11)."""
-
-    def one(seed: int, lam: float) -> dict[str, float]:
-        rng, L, eps = np.random.default_rng([seed, 8]), RLHF_LEVEL, RLHF_ERROR
-        R, mu0 = rng.random((3, 4)), rng.dirichlet(np.ones(3))
-        rows, bad = np.arange(3), R.argmin(axis=1)
-        mass = np.minimum(method.rlhf_threshold(R, L, lam, eps)[rows, bad], 0.5)
-        pi_ref = rng.dirichlet(np.ones(4), 3)
-        pi_ref[rows, bad] = 0
-        pi_ref *= ((1 - mass) / pi_ref.sum(axis=1))[:, None]
-        pi_ref[rows, bad] = mass
-        reward_hat = method.rlhf_witness(mu0, pi_ref, R, L, lam, bad)
-        regret = method.bandit_regret(mu0, R, method.kl_policy(pi_ref, reward_hat, lam))
-        width = eps * float(np.ptp(R))
-        error = float(np.sum(mu0[:, None] * pi_ref * np.abs(reward_hat - R)))
-        return {
-            "mass": float(mass.max()),
-            "shortfall": L - regret,  # 0, or negative where R itself already loses as much
-            "choice_share": method.choice_kl(mu0, pi_ref, R, reward_hat) / width,
-            "error_share": error / width,
-            "baseline": method.bandit_regret(mu0, R, method.kl_policy(pi_ref, R, lam)),
-        }
-
-    return lambda lam: stacked([one(seed, lam) for seed in seeds])
-
-
 def errors(seeds: Sequence[int]) -> Ask:
     """C7 at horizon T: errors of returns and of choices against that of rewards, enumerated."""
     block = cases(seeds, 2, 2)
@@ -388,7 +229,20 @@ def expert(seeds: Sequence[int]) -> Ask:
     return ask
 
 
-CHECKS = ("bounds", "milp", "support", "design", "matrix", "penalised", "rlhf", "errors", "expert")
+def boxed(seeds: Sequence[int]) -> Ask:
+    """At regret L: what it is worth to know that a learned reward stays in the range of R."""
+    block = cases(seeds, 4, 2)
+
+    def ask(L: float) -> Numbers:
+        free, _ = safety_margins(block.mdps, block.D, L, block.tables)
+        rows = []
+        for i, mdp in enumerate(block.mdps):
+            box = (float(mdp.R.min()), float(mdp.R.max()))
+            inside = method.safety_margin(mdp, block.D[i], L, boxed=box).value
+            rows.append({"over_free": inside / free.value[i]})
+        return stacked(rows)
+
+    return ask
 
 
 def prepare(name: str, seeds: Sequence[int], fresh: int) -> Ask:
@@ -396,5 +250,6 @@ def prepare(name: str, seeds: Sequence[int], fresh: int) -> Ask:
     if name == "matrix":
         return matrix(seeds, fresh)
     makers = {"bounds": bounds, "milp": milp, "support": support, "design": design,
-              "penalised": penalised, "rlhf": rlhf, "errors": errors, "expert": expert}  # fmt: skip
+              "penalised": penalised_checks.penalised, "rlhf": penalised_checks.rlhf,
+              "errors": errors, "expert": expert, "boxed": boxed}  # fmt: skip
     return makers[name](seeds)

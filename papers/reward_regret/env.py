@@ -9,7 +9,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from papers.reward_regret.batched import policy_margins
-from papers.reward_regret.method import TabularMDP, j_bounds, optimal_policy, visitation
+from papers.reward_regret.method import (
+    TOLERANCE,
+    TabularMDP,
+    j_bounds,
+    optimal_policy,
+    support,
+    visitation,
+)
 
 Array = np.ndarray
 
@@ -72,6 +79,32 @@ def random_data(seed: int, states: int, actions: int) -> Float[Array, "S A"]:
     """A data distribution from Dirichlet(1), independent of `random_mdp` of the same seed."""
     rng = np.random.default_rng([seed, states, actions, 1])
     return rng.dirichlet(np.ones(states * actions)).reshape(states, actions)
+
+
+def validate(mdp: TabularMDP, *, allow_unreachable: bool = False, allow_ties: bool = False) -> None:
+    """Refuse what is usually a mistake in an MDP: dead states, or optimal actions that tie.
+
+    The method needs neither; a table read from elsewhere is worth the check.
+
+    Raises:
+        ValueError: a state that no policy reaches, or one with two optimal actions, by index.
+    """
+    reached = support(mdp, np.full(mdp.R.shape, 1 / mdp.R.shape[1])).any(axis=1)
+    if not allow_unreachable and not reached.all():
+        state = int(np.argmin(reached))
+        raise ValueError(f"State {state} cannot be reached; drop it or set allow_unreachable.")
+    V = optimal_policy(mdp)[1]
+    Q = mdp.R + mdp.gamma * mdp.P @ V
+    behind = Q.max(axis=1, keepdims=True) - Q
+    close = behind <= TOLERANCE * mdp.range_R / (1 - mdp.gamma)
+    tied = reached & (close.sum(axis=1) > 1)
+    if not allow_ties and tied.any():
+        state = int(np.argmax(tied))
+        first, second = np.flatnonzero(close[state])[:2]
+        raise ValueError(
+            f"Actions {first} and {second} of state {state} are both optimal; set allow_ties if "
+            "that is meant."
+        )
 
 
 def uniform(mdp: TabularMDP) -> Float[Array, "S A"]:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-from papers.reward_regret import env, method, oracle, regularised
-from papers.reward_regret.checks import shortfall
+from papers.reward_regret import analysis, env, method, oracle, regularised
+from papers.reward_regret.cases import shortfall
 
 Array = np.ndarray
 Numbers = dict[str, Array]
@@ -18,7 +18,8 @@ SIMPLEX_LEVELS = (0.4, 0.5)
 ARMS = (1.0, 0.6, 0.0)
 PENALTIES = (0.03, 0.3, 1.0)
 PENALTY_ERROR = 0.1
-RLHF = {"R": (1.0, 0.5, 0.0), "L": 0.5, "eps": 0.1}
+RLHF_REWARDS, RLHF_LEVEL = np.array([[1.0, 0.5, 0.0]]), 0.5
+RLHF_ERRORS = (0.1, 0.01, 0.001)
 GRID = 40  # steps along a side of the simplex
 
 
@@ -133,7 +134,7 @@ def regret_curves() -> Numbers:
     found: Numbers = {}
     kinds = (("data", env.three_by_two_data()), ("uniform", env.uniform(mdp)), ("design", best))
     for name, D in kinds:
-        errors, regrets = method.regret_curve(mdp, D)
+        errors, regrets = analysis.regret_curve(mdp, D)
         found |= {f"{name}/errors": errors, f"{name}/regrets": regrets}
         found[f"{name}/tight"] = np.array([method.tight_bound(mdp, D, L) for L in regrets])
         found[f"{name}/paper"] = np.array([method.paper_bound(mdp, D, L) for L in regrets])
@@ -203,35 +204,40 @@ def penalty_margins() -> Numbers:
 
 
 def rlhf_thresholds() -> Numbers:
-    """C6: theorem and truth over lambda: the largest pi_ref mass of the bad answer that fails."""
-    R, L, eps = np.array([RLHF["R"]]), float(RLHF["L"]), float(RLHF["eps"])  # pyright: ignore
+    """C6: the theorem's threshold, and the largest pi_ref mass of the bad answer at which its
+    witness still fits into eps; [eps, lambda]."""
     lams = np.geomspace(0.1, 10, 33)
-    theorem = np.array([method.rlhf_threshold(R, L, lam, eps)[0, 2] for lam in lams])
-    one, bad = np.ones(1), np.array([2])
+    theorem, truth, held = (np.empty((len(RLHF_ERRORS), len(lams))) for _ in range(3))
+    for i, eps in enumerate(RLHF_ERRORS):
+        for j, lam in enumerate(lams):
+            theorem[i, j] = method.rlhf_threshold(RLHF_REWARDS, RLHF_LEVEL, lam, eps)[0, 2]
+            held[i, j] = fits(theorem[i, j], lam, eps)
+            truth[i, j] = largest_mass(theorem[i, j], lam, eps)
+    errors = np.array(RLHF_ERRORS)
+    return {"lams": lams, "errors": errors, "theorem": theorem, "truth": truth, "held": held.mean()}
 
-    def fails(mass: float, lam: float) -> bool:
-        """The witness has regret L, and the choices are predicted to eps."""
-        pi_ref = np.array([[0.6 * (1 - mass), 0.4 * (1 - mass), mass]])
-        reward_hat = method.rlhf_witness(one, pi_ref, R, L, lam, bad)
-        return method.choice_kl(one, pi_ref, R, reward_hat) <= eps * np.ptp(R)
 
-    def loses(lam: float) -> bool:
-        """Even the true reward, with next to nothing on the bad answer, has regret L."""
-        pi_ref = np.array([[0.6, 0.4, 0.0]])
-        return method.bandit_regret(one, R, method.kl_policy(pi_ref, R, lam)) >= L
+def fits(mass: float, lam: float, eps: float) -> bool:
+    """Whether the witness of regret L predicts choices to eps, given that mass on the bad answer.
 
-    truth = np.full(len(lams), np.nan)
-    for i, lam in enumerate(lams):
-        low, high = float(theorem[i]), 0.5
-        if loses(lam) or fails(high, lam):
-            truth[i] = high
-            continue
-        for _ in range(60):  # bisection in the logarithm
-            middle = float(np.sqrt(low * high))
-            low, high = (middle, high) if fails(middle, lam) else (low, middle)
-        truth[i] = low
-    held = [fails(t, lam) for t, lam in zip(theorem, lams, strict=True) if t > 0]
-    return {"lams": lams, "theorem": theorem, "truth": truth, "held": np.mean(held)}
+    The rest of pi_ref is 0.6 and 0.4 of what remains.
+    """
+    one, R = np.ones(1), RLHF_REWARDS
+    pi_ref = np.array([[0.6 * (1 - mass), 0.4 * (1 - mass), mass]])
+    reward_hat = method.rlhf_witness(one, pi_ref, R, RLHF_LEVEL, lam, np.array([2]))
+    loss = method.bandit_regret(one, R, method.kl_policy(pi_ref, reward_hat, lam))
+    near = method.choice_kl(one, pi_ref, R, reward_hat) <= eps * np.ptp(R)
+    return bool(near and loss >= RLHF_LEVEL - 1e-9)
+
+
+def largest_mass(low: float, lam: float, eps: float, high: float = 0.5) -> float:
+    """The mass up to which `fits` holds (at most `high`), by bisection in the logarithm."""
+    if fits(high, lam, eps):
+        return high
+    for _ in range(40):
+        middle = float(np.sqrt(low * high))
+        low, high = (middle, high) if fits(middle, lam, eps) else (low, middle)
+    return low
 
 
 def choice_shares() -> Numbers:
@@ -252,7 +258,7 @@ def choice_shares() -> Numbers:
 
 def expert_mixtures() -> Numbers:
     """C8: threshold over the weight of the uniform distribution, chain and three_by_two."""
-    weights, found = np.linspace(0, 1, 41), {}
+    weights, found = np.append(0.0, np.geomspace(0.01, 1, 41)), {}
     for name, mdp in hand_made().items():
         found[name] = np.array(
             [

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 else:
     Axes = Figure = Any
 
-DATA_LOOKS = plotting.looks("data D$_0$", "uniform", "best D*")
+DATA_LOOKS = plotting.looks("data D$_0$", "uniform", "best for L = 0.25")
 BOUND_LOOKS = plotting.looks(
     "exact ε*", "our bound", "paper's bound", "bound by cells", "a bad policy's level"
 )
@@ -47,6 +47,14 @@ def _spread(results: Results, name: str) -> list[tuple[float, float, float]]:
     return [(float(q[MIDDLE]), float(q[LOW]), float(q[HIGH])) for q in results[f"random/{name}"]]
 
 
+def _distribution(
+    ax: Axes, results: Results, name: str, row: int, label: str, look: plotting.Look
+) -> None:
+    """The cumulative distribution over random MDPs, from the quantiles kept of it."""
+    ax.plot(results[f"random/{name}"][row], results["quantiles"], color=look.colour,
+            marker=look.marker, markersize=4, label=label)  # fmt: skip
+
+
 def _note(results: Results) -> str:
     return f"{int(results['seeds'])} random MDPs: median, 5 % to 95 %"
 
@@ -55,7 +63,7 @@ def coverage(results: Results) -> Figure:
     """C1: the worst regret at each error, and how far closed-form bounds are from the truth."""
     fig, axes = plotting.figure(1, 2, height=4.6)
     ax = axes[0, 0]
-    kinds = {"data D$_0$": "data", "uniform": "uniform", "best D*": "design"}
+    kinds = {"data D$_0$": "data", "uniform": "uniform", "best for L = 0.25": "design"}
     for label, kind in kinds.items():
         part, look = f"exact/curve/{kind}/", DATA_LOOKS[label]
         errors, regrets = results[part + "errors"], results[part + "regrets"]
@@ -69,19 +77,20 @@ def coverage(results: Results) -> Figure:
     ax.set_ylabel("normalised regret")
     ax.set_title("What an error may cost, three by two")
     ax.legend(fontsize=8, loc="lower right")
-    ax = axes[0, 1]
-    levels = list(results["random/bounds/values"])
+    ax, levels = axes[0, 1], results["random/bounds/values"]
+    middle = len(levels) // 2
     rows = (("paper's bound", "over_paper"), ("our bound", "over_tight"),
             ("bound by cells", "over_occupancy"))  # fmt: skip
     for label, name in rows:
-        spread = _spread(results, f"bounds/{name}")
-        plotting.band(ax, levels, spread, f"ε* / {label}", BOUND_LOOKS[label])
-    ax.axhline(1, color=plotting.NEUTRAL, linestyle="--", linewidth=1.2)
-    ax.set_yscale("log")
-    ax.set_xlabel("regret L from which a policy is bad")
-    ax.set_ylabel("exact threshold / bound")
-    ax.set_title(f"Slack of the bounds\n{_note(results)}")
-    ax.legend(fontsize=8, loc="upper center", ncols=1)
+        _distribution(ax, results, f"bounds/{name}", middle, f"ε* / {label}", BOUND_LOOKS[label])
+    ax.axvline(1, color=plotting.NEUTRAL, linestyle="--", linewidth=1.2)
+    ax.set_xscale("log")
+    ax.set_xlabel("exact threshold ε* / bound (below 1: a bound would be wrong)")
+    ax.set_ylabel("share of MDPs below")
+    ax.set_title(
+        f"Slack of the bounds, {int(results['seeds'])} random MDPs, L = {levels[middle]:g}"
+    )
+    ax.legend(fontsize=8, loc="lower right")
     return fig
 
 
@@ -123,11 +132,9 @@ def arms(results: Results) -> Figure:
     ax.set_title("Bandits")
     ax.legend(fontsize=9)
     ax = axes[0, 1]
-    levels, shares = results["random/design/values"], results["random/design/bound_share"]
-    shades = plotting.looks(*(f"L = {level:g}" for level in levels))
-    for (label, look), row in zip(shades.items(), shares, strict=True):
-        ax.plot(row, results["quantiles"], color=look.colour, marker=look.marker, markersize=4,
-                label=label)  # fmt: skip
+    shades = plotting.looks(*(f"L = {level:g}" for level in results["random/design/values"]))
+    for row, (label, look) in enumerate(shades.items()):
+        _distribution(ax, results, "design/bound_share", row, label, look)
     ax.axvline(1, color=plotting.NEUTRAL, linestyle="--", linewidth=1.2)
     ax.set_xlim(0, 1.05)
     ax.set_xlabel("n × (best threshold), n disjoint bad policies")
@@ -215,27 +222,26 @@ def rlhf(results: Results) -> Figure:
     fig, axes = plotting.figure(1, 2, height=4.4)
     ax, part = axes[0, 0], "exact/rlhf/"
     lams = results[part + "lams"]
-    for label, name, key in (("exact ε*", "truth", "true threshold (bisection)"),
-                             ("paper's bound", "theorem", "the theorem's threshold")):  # fmt: skip
-        look = BOUND_LOOKS[label]
-        ax.loglog(lams, results[part + name], color=look.colour, label=key,
-                  linestyle="-" if name == "truth" else "--")  # fmt: skip
-    colour = BOUND_LOOKS["paper's bound"].colour
-    ax.fill_between(lams, results[part + "theorem"], 1e-8, color=colour, alpha=0.15, linewidth=0)
-    ax.set_ylim(1e-7, 1)
+    names = [f"ε = {eps:g}" for eps in results[part + "errors"]]
+    for i, (label, look) in enumerate(plotting.looks(*names).items()):
+        ax.loglog(lams, results[part + "truth"][i], color=look.colour, label=label)
+        ax.loglog(lams, results[part + "theorem"][i], color=look.colour, linestyle="--")
+    ax.plot([], [], color="black", label="the witness is a mismatch up to here")
+    ax.plot([], [], color="black", linestyle="--", label="the theorem's threshold")
+    ax.set_ylim(1e-10, 2)
     ax.set_xlabel("weight λ of the KL penalty (units of reward)")
-    ax.set_ylabel("π$_{ref}$ of the bad answer, unsafe below")
-    ax.set_title("Answers of reward 1, 0.5, 0; ε = 0.1, L = 0.5")
-    ax.legend(fontsize=9)
+    ax.set_ylabel("π$_{ref}$ of the bad answer")
+    ax.set_title("Answers of reward 1, 0.5, 0; L = 0.5")
+    ax.legend(fontsize=8, loc="lower center", ncols=2)
     ax = axes[0, 1]
     values = list(results["random/rlhf/values"])
     look = BOUND_LOOKS["exact ε*"]
     plotting.band(ax, values, _spread(results, "rlhf/choice_share"), "choice error", look)
     plotting.band(ax, values, _spread(results, "rlhf/error_share"), "reward error",
                   BOUND_LOOKS["our bound"])  # fmt: skip
-    ax.axhline(1, color=plotting.NEUTRAL, linestyle="--", linewidth=1.2)
+    ax.axhline(1, color=plotting.NEUTRAL, linestyle="--", linewidth=1.2, label="allowed")
     ax.set_xscale("log")
-    ax.set_ylim(0, 1.08)
+    ax.set_yscale("log")
     ax.set_xlabel("weight λ of the KL penalty (units of reward)")
     ax.set_ylabel("error of the witness / ε allowed")
     ax.set_title(f"At the theorem's threshold\n{_note(results).replace('MDPs', 'bandits')}")
@@ -276,20 +282,31 @@ def errors(results: Results) -> Figure:
 
 def expert(results: Results) -> Figure:
     """C8: expert data are never safe, and other data help in proportion to their share."""
-    fig, axes = plotting.figure(1, 1, height=4.6)
+    fig, axes = plotting.figure(1, 2, height=4.6)
     ax, weights = axes[0, 0], results["exact/expert/weights"]
+    known = weights > 0
     for label, key in (("chain", "chain"), ("bandit", "bandit"), ("three by two", "three_by_two")):
-        margin = results[f"exact/expert/{key}"]
-        ax.plot(weights, margin / margin[-1], color=MDP_LOOKS[label].colour, label=label)
-    spread = _spread(results, "expert/share_of_uniform")
-    look = MDP_LOOKS["random MDPs"]
-    plotting.band(ax, list(results["random/expert/values"]), spread,
-                  f"random MDPs (L = 0.5; {int(results['seeds'])}, 5 % to 95 %)", look)  # fmt: skip
-    ax.plot([0, 1], [0, 1], color=plotting.NEUTRAL, linestyle="--", linewidth=1.2,
-            label="w (concavity: never below)")  # fmt: skip
+        margin, look = results[f"exact/expert/{key}"], MDP_LOOKS[label]
+        ax.loglog(weights[known], margin[known], color=look.colour, label=label)
+    look, w = MDP_LOOKS["random MDPs"], results["random/expert/values"]
+    rows = [i for i, weight in enumerate(w) if weight > 0]
+    spread = _spread(results, "expert/threshold")
+    plotting.band(ax, list(w[rows]), [spread[i] for i in rows], "random MDPs, 5 % to 95 %", look)
     ax.set_xlabel("weight w of uniform data in expert data")
-    ax.set_ylabel("ε* / ε* of uniform data")
-    ax.set_title("Expert data plus a little of everything")
+    ax.set_ylabel("largest safe error level ε*")
+    ax.set_title("Pure expert data (w = 0): no error level is safe")
+    ax.legend(fontsize=9, loc="lower right")
+    ax = axes[0, 1]
+    spread = _spread(results, "expert/share_of_uniform")
+    ratio = [tuple(x / w[i] for x in spread[i]) for i in rows]
+    plotting.band(ax, list(w[rows]), ratio, f"{int(results['seeds'])} random MDPs, L = 0.5", look)
+    ax.axhline(1, color=plotting.NEUTRAL, linestyle="--", linewidth=1.2,
+               label="in proportion (concavity: never below)")  # fmt: skip
+    ax.set_xscale("log")
+    ax.set_ylim(0, max(2.0, 1.1 * max(high for _, _, high in ratio)))
+    ax.set_xlabel("weight w of uniform data in expert data")
+    ax.set_ylabel("ε* / (w ε* of uniform data)")
+    ax.set_title("A little of everything helps only a little")
     ax.legend(fontsize=9, loc="lower right")
     return fig
 
@@ -311,7 +328,7 @@ def sampled(results: Results) -> Figure:
                 markersize=4, alpha=0.7, label="learned rewards")  # fmt: skip
         ax.set_xscale("log")
         ax.set_ylim(-0.05, 1.08)
-        ax.set_xlabel("error of the learned reward (of range R)")
+        ax.set_xlabel("error of the learned reward")
         ax.set_ylabel("normalised regret")
         ax.set_title({"uniform": "Uniform data", "expert": "Expert + 10 % uniform",
                       "design": "Best distribution D*"}[kind])  # fmt: skip
@@ -333,7 +350,8 @@ def sampled(results: Results) -> Figure:
     axes[1, 0].legend(fontsize=8, loc="upper right")
     seeds = results[f"sampled/{kinds[0]}/error"].shape[0]
     level = 100 * float(results["confidence"])
-    fig.suptitle(f"Three by two, {seeds} data sets of each size, {level:g} % confidence",
+    title = f"Three by two, {seeds} data sets of each size, {level:g} % confidence; "
+    fig.suptitle(title + "errors as shares of range R",
                  x=0.01, ha="left", fontsize="medium")  # fmt: skip
     return fig
 
@@ -368,6 +386,27 @@ def gym(results: Results) -> Figure:
     return fig
 
 
+def gains(results: Results) -> Figure:
+    """What raises the threshold: the best data instead of uniform ones, a bounded reward."""
+    fig, axes = plotting.figure(1, 2, height=4.4)
+    panels = (
+        ("design", "over_uniform", "ε* of the best D / ε* of uniform D", "Designed data"),
+        ("boxed", "over_free", "ε* within the range of R / ε* without bounds", "A bounded reward"),
+    )
+    for ax, (check, name, xlabel, title) in zip(axes[0], panels, strict=True):
+        levels = results[f"random/{check}/values"]
+        shades = plotting.looks(*(f"L = {level:g}" for level in levels))
+        for row, (label, look) in enumerate(shades.items()):
+            _distribution(ax, results, f"{check}/{name}", row, label, look)
+        ax.axvline(1, color=plotting.NEUTRAL, linestyle="--", linewidth=1.2)
+        ax.set_xscale("log")
+        ax.set_xlabel(xlabel)
+        ax.set_ylabel("share of MDPs below")
+        ax.set_title(f"{title}, {int(results['seeds'])} random MDPs")
+        ax.legend(fontsize=9, loc="lower right")
+    return fig
+
+
 DRAWINGS: dict[str, tuple[Callable[[Results], Figure], str]] = {
     "coverage": (coverage, "exact/curve/data/errors"),
     "support": (support, "exact/support/mass"),
@@ -379,5 +418,6 @@ DRAWINGS: dict[str, tuple[Callable[[Results], Figure], str]] = {
     "expert": (expert, "exact/expert/weights"),
     "sampled": (sampled, "data"),
     "gym": (gym, "environments"),
+    "gains": (gains, "random/boxed/over_free"),
 }
 """Every figure, and an array that it needs."""

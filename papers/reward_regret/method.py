@@ -142,7 +142,7 @@ def occupancy(mdp: TabularMDP, pi: Table) -> Table:
 
     Unnormalised: the sum is 1/(1 - gamma). `visitation` is the normalised one.
     """
-    pi = _policy(mdp, pi)
+    pi = check_policy(mdp, pi)
     P_pi = np.einsum("sa,sat->st", pi, mdp.P)
     d = np.linalg.solve(np.eye(len(pi)) - mdp.gamma * P_pi.T, mdp.mu0)
     return d[:, None] * pi
@@ -166,7 +166,7 @@ def optimal_policy(
     Args:
         reward: reward to optimise instead of the MDP's own.
     """
-    R = mdp.R if reward is None else np.asarray(reward, np.float64)
+    R = mdp.R if reward is None else _reward(mdp, reward)
     states = np.arange(len(R))
     best, scale = R.argmax(axis=1), float(np.abs(R).max()) / (1 - mdp.gamma)
     while True:
@@ -195,32 +195,6 @@ def regret(mdp: TabularMDP, pi: Table) -> float:
     """Reg(pi) = (max J - J(pi)) / (max J - min J). (2)"""
     lowest, highest = j_bounds(mdp)
     return (highest - returns(mdp, pi)) / (highest - lowest)
-
-
-def validate(mdp: TabularMDP, *, allow_unreachable: bool = False, allow_ties: bool = False) -> None:
-    """Refuse what is usually a mistake in an MDP: dead states, or optimal actions that tie.
-
-    Nothing in this file needs either; a table read from elsewhere is worth the check.
-
-    Raises:
-        ValueError: a state that no policy reaches, or one with two optimal actions, by index.
-    """
-    reached = _reach(mdp, np.any(mdp.P > 0, axis=1)[None])[0]
-    if not allow_unreachable and not reached.all():
-        state = int(np.argmin(reached))
-        raise ValueError(f"State {state} cannot be reached; drop it or set allow_unreachable.")
-    V = optimal_policy(mdp)[1]
-    Q = mdp.R + mdp.gamma * mdp.P @ V
-    behind = Q.max(axis=1, keepdims=True) - Q
-    close = behind <= TOLERANCE * mdp.range_R / (1 - mdp.gamma)
-    tied = reached & (close.sum(axis=1) > 1)
-    if not allow_ties and tied.any():
-        state = int(np.argmax(tied))
-        first, second = np.flatnonzero(close[state])[:2]
-        raise ValueError(
-            f"Actions {first} and {second} of state {state} are both optimal; set allow_ties if "
-            "that is meant."
-        )
 
 
 def support(mdp: TabularMDP, pi: Table) -> Bool[Array, "S A"]:
@@ -289,8 +263,8 @@ def policy_margin(
     Raises:
         ValueError: D or pi is no distribution; the box leaves R out; more than MAX_CELLS_LP cells.
     """
-    pi = _policy(mdp, pi)
-    return _margin(mdp, _data(mdp, D), pi, support(mdp, pi), regret(mdp, pi), boxed)
+    pi = check_policy(mdp, pi)
+    return _margin(mdp, check_data(mdp, D), pi, support(mdp, pi), regret(mdp, pi), boxed)
 
 
 def safety_margin(
@@ -312,8 +286,8 @@ def safety_margin(
     Raises:
         ValueError: see `policy_margin` and `policy_table`; L outside [0, 1].
     """
-    D = _data(mdp, D)
-    if _level(L) == 0:
+    D = check_data(mdp, D)
+    if check_level(L) == 0:
         warnings.warn("At L = 0 every policy is bad and every D unsafe.", stacklevel=2)
         best = optimal_policy(mdp)[0]
         return _margin(mdp, D, best, support(mdp, best), 0.0, boxed)
@@ -336,7 +310,7 @@ def safety_margin(
 def is_safe(mdp: TabularMDP, D: Table, eps: float, L: float) -> Verdict:
     """The test Delta_L(D) > eps range R; unsafe verdicts carry an error-regret mismatch."""
     margin = safety_margin(mdp, D, L)
-    slack, tolerance = margin.value - eps * mdp.range_R, TOLERANCE * mdp.range_R
+    slack, tolerance = margin.value - _error(eps) * mdp.range_R, TOLERANCE * mdp.range_R
     kind: Literal["safe", "unsafe", "boundary"]
     kind = "safe" if slack > tolerance else "unsafe" if slack < -tolerance else "boundary"
     return Verdict(kind, margin)
@@ -352,7 +326,7 @@ def worst_case_regret(
     Returns:
         regret, reward_hat, policy.
     """
-    D, budget = _data(mdp, D), (_error(eps) + TOLERANCE) * mdp.range_R
+    D, budget = check_data(mdp, D), (_error(eps) + TOLERANCE) * mdp.range_R
     if method == "milp":
         found = policy_margin(mdp, D, _mixed_integer(mdp, D, eps=eps))
         if found.value > budget + 1e-6 * mdp.range_R:  # big constants against solver tolerances
@@ -368,23 +342,6 @@ def worst_case_regret(
                 return loss, found.reward_hat, found.policy
     best = optimal_policy(mdp)[0]  # R-hat = R
     return 0.0, mdp.R.copy(), best
-
-
-def regret_curve(mdp: TabularMDP, D: Table) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
-    """The steps of W: W(eps) = regrets[i] for errors[i] <= eps < errors[i + 1]; errors[0] = 0."""
-    D, table = _data(mdp, D), policy_table(mdp)
-    margins = [
-        _margin(mdp, D, table.policy(i), table.support[i], float(table.regret[i]), None).value
-        for i in range(len(table.regret))
-    ]
-    errors = np.maximum(np.asarray(margins), 0.0) / mdp.range_R
-    errors[errors < TOLERANCE] = 0.0
-    order = np.lexsort((-table.regret, errors))
-    worst = np.maximum.accumulate(table.regret[order])
-    rises = np.flatnonzero(np.diff(worst, prepend=-1.0) > 0)
-    rises = [i for k, i in enumerate(rises) if k + 1 == len(rises) or
-             errors[order][rises[k + 1]] > errors[order][i]]  # fmt: skip
-    return errors[order][rises], worst[rises]
 
 
 # --- All safe distributions, and the best one -----------------------------------------------------
@@ -406,7 +363,7 @@ def safe_matrix(mdp: TabularMDP, L: float) -> Float[Array, "m SA"]:
             f"safe_matrix enumerates vertices and takes at most {MAX_CELLS_MATRIX} cells (states x "
             f"actions); got {cells}. safety_margin and design_distribution go further."
         )
-    if _level(L) == 0:
+    if check_level(L) == 0:
         return np.zeros((1, cells))
     table = policy_table(mdp)
     rows, seen = _rows(mdp, np.full(cells, 1 / cells), table, L), set()
@@ -432,7 +389,7 @@ def design_distribution(mdp: TabularMDP, L: float) -> tuple[Table, float]:
 
     At eps >= Delta_L(D*) / range R *no* distribution is safe.
     """
-    if _level(L) == 0:
+    if check_level(L) == 0:
         raise ValueError("At L = 0 no distribution is safe; L must be in (0, 1].")
     table, cells = policy_table(mdp), mdp.R.size
     rows = np.empty((0, cells))
@@ -468,31 +425,13 @@ def tight_bound(mdp: TabularMDP, D: Table, L: float) -> float:
     with |eta* - eta| <= 1/(1 - g) in every cell gives the constant.
     """
     lowest, highest = j_bounds(mdp)
-    least = float(_data(mdp, D).min())
-    return (1 - mdp.gamma) * (highest - lowest) / mdp.range_R * least * _level(L)
+    least = float(check_data(mdp, D).min())
+    return (1 - mdp.gamma) * (highest - lowest) / mdp.range_R * least * check_level(L)
 
 
 def paper_bound(mdp: TabularMDP, D: Table, L: float) -> float:
     """The same with the 2-norm, ||eta* - eta||_2 <= sqrt(2)/(1 - g): (7) divided by sqrt(2)."""
     return tight_bound(mdp, D, L) / np.sqrt(2)
-
-
-def occupancy_bound(mdp: TabularMDP, D: Table, L: float) -> float:
-    """(7) with each cell's own largest |eta* - eta|, one planning problem a cell; never smaller.
-
-    eps below L (range J / range R) min_{s,a} D(s, a) / c(s, a) makes D safe, where
-    c = max(eta*, max_pi eta^pi - eta*); cells that no policy visits do not count. (8)
-    """
-    D, star = _data(mdp, D), occupancy(mdp, optimal_policy(mdp)[0])
-    most = np.empty_like(star)
-    for s, a in np.ndindex(star.shape):
-        unit = np.zeros_like(star)
-        unit[s, a] = 1.0
-        most[s, a] = mdp.mu0 @ optimal_policy(mdp, unit)[1]
-    change = np.maximum(star, most - star)
-    ratio = np.divide(D, change, out=np.full_like(D, np.inf), where=change > 1e-15)
-    lowest, highest = j_bounds(mdp)
-    return _level(L) * (highest - lowest) / mdp.range_R * float(ratio.min())
 
 
 def support_certificate(mdp: TabularMDP, D: Table, L: float) -> tuple[float, Table, Table]:
@@ -503,7 +442,7 @@ def support_certificate(mdp: TabularMDP, D: Table, L: float) -> tuple[float, Tab
     Returns:
         The least such eps, reward_hat, policy.
     """
-    D, table = _data(mdp, D), policy_table(mdp)
+    D, table = check_data(mdp, D), policy_table(mdp)
     bad = _bad(table, L)
     mass = np.einsum("nsa,sa->n", table.support[bad], D)
     least = bad[int(np.argmin(mass))]
@@ -515,7 +454,18 @@ def support_certificate(mdp: TabularMDP, D: Table, L: float) -> tuple[float, Tab
 
 
 def kl_policy(pi_ref: Table, R: Table, lam: float) -> Table:
-    """argmax_pi E_pi R - lam KL(pi || pi_ref) = pi_ref exp(R / lam), normalised. (10)"""
+    """argmax_pi E_pi R - lam KL(pi || pi_ref) = pi_ref exp(R / lam), normalised. (10)
+
+    Any leading axes. pi_ref need not sum to one, and an answer that it excludes stays excluded.
+
+    Raises:
+        ValueError: lam is not positive, pi_ref negative, or a number not finite.
+    """
+    _finite("R", R)
+    _finite("pi_ref", pi_ref)
+    if (pi_ref < 0).any():
+        place = ", ".join(map(str, np.argwhere(pi_ref < 0)[0]))
+        raise ValueError(f"pi_ref must not be negative; pi_ref[{place}] is.")
     with np.errstate(divide="ignore"):
         return softmax(np.log(pi_ref) + R / _positive("lam", lam), axis=-1)
 
@@ -529,6 +479,7 @@ def rlhf_threshold(R: Table, L: float, lam: float, eps: float) -> Table:
     even if choices are predicted to E KL <= eps range R. Zero for answers that are not bad.
     """
     _positive("lam", lam)
+    _finite("R", R)
     gap = np.maximum(_reward_level(R, L)[:, None] - R, 0)
     width = float(np.ptp(R))
     return gap / L * width * np.exp(-width / lam) * _error(eps) ** 2 / (4 * lam**2)
@@ -546,8 +497,7 @@ def rlhf_witness(
     Raises:
         ValueError: pi_ref is not positive; an answer is not bad, with its prompt.
     """
-    _distributions("mu0", mu0)
-    _distributions("pi_ref", pi_ref)
+    _bandit(mu0, pi_ref=pi_ref, R=R)
     _positive("lam", lam)
     if not (pi_ref > 0).all():
         s, a = np.argwhere(pi_ref <= 0)[0]
@@ -572,7 +522,10 @@ def rlhf_witness(
 
 def bandit_regret(mu0: Float[Array, " S"], R: Table, pi: Table) -> float:
     """Reg(pi) in a contextual bandit: `regret` with gamma = 0."""
+    _bandit(mu0, R=R, pi=pi)
     best, worst = mu0 @ R.max(axis=1), mu0 @ R.min(axis=1)
+    if not best > worst:
+        raise ValueError("Every policy has the same return (range J is 0): regret is undefined.")
     return float((best - mu0 @ (pi * R).sum(axis=1)) / (best - worst))
 
 
@@ -581,6 +534,7 @@ def choice_kl(mu0: Float[Array, " S"], pi_ref: Table, R: Table, R_hat: Table) ->
 
     At most 2 E|R - R_hat|: the KL divergence changes by at most one per unit of its logit.
     """
+    _bandit(mu0, pi_ref=pi_ref, R=R, R_hat=R_hat)
     pairs = pi_ref[:, :, None] * pi_ref[:, None, :]
     logit, other = (r[:, :, None] - r[:, None, :] for r in (R, R_hat))
     return float(np.einsum("s,sab,sab->", mu0, pairs, _bernoulli_kl(logit, other)))
@@ -597,7 +551,7 @@ def trajectory_returns(
     Raises:
         ValueError: there are more than MAX_TRAJECTORIES.
     """
-    pi = _policy(mdp, pi)
+    pi = check_policy(mdp, pi)
     probability, state = mdp.mu0[mdp.mu0 > 0], np.flatnonzero(mdp.mu0 > 0)
     total = np.zeros((len(rewards), len(state)))
     moves = [np.argwhere((pi[s][:, None] * mdp.P[s]) > 0) for s in range(len(pi))]
@@ -619,7 +573,7 @@ def trajectory_returns(
 
 def horizon_visitation(mdp: TabularMDP, pi: Table, horizon: int) -> Table:
     """Normalised discounted visits of (s, a) in the first `horizon` steps of pi; sums to one."""
-    pi, d, total = _policy(mdp, pi), mdp.mu0, np.zeros_like(mdp.R)
+    pi, d, total = check_policy(mdp, pi), mdp.mu0, np.zeros_like(mdp.R)
     for t in range(horizon):
         now = d[:, None] * pi
         total = total + mdp.gamma**t * now
@@ -632,13 +586,15 @@ def return_error(mdp: TabularMDP, pi: Table, reward_hat: Table, horizon: int) ->
 
     At most (1 - g^T)/(1 - g) E_D|R - R_hat|, D the `horizon_visitation`. (14)
     """
-    probability, total = trajectory_returns(mdp, pi, np.stack([mdp.R, reward_hat]), horizon)
+    both = np.stack([mdp.R, _reward(mdp, reward_hat)])
+    probability, total = trajectory_returns(mdp, pi, both, horizon)
     return float(probability @ np.abs(total[0] - total[1]))
 
 
 def trajectory_choice_kl(mdp: TabularMDP, pi: Table, reward_hat: Table, horizon: int) -> float:
     """E KL(p_R || p_Rhat) for the choice between two independent trajectories; <= 2 (14). (15)"""
-    probability, total = trajectory_returns(mdp, pi, np.stack([mdp.R, reward_hat]), horizon)
+    both = np.stack([mdp.R, _reward(mdp, reward_hat)])
+    probability, total = trajectory_returns(mdp, pi, both, horizon)
     rows = (
         p * float(probability @ _bernoulli_kl(x - total[0], y - total[1]))
         for p, x, y in zip(probability, *total, strict=True)
@@ -707,15 +663,13 @@ def _mixed_integer(
     and <eta, R> is least subject to <D, t> <= eps range R, or <D, t> is least subject to regret L.
     An optimal V of R-hat with a greedy x that agrees with pi where pi comes is feasible, and every
     feasible x is greedy: states that pi does not reach need no special case here.
-    C bounds V - g P V - R: |R-hat - R| <= budget / D where D > 0. Where D = 0 a reward is free;
-    there it is kept within 2 range R / (1 - g) of R, and exactness is up to that box.
     """
     states, actions = mdp.R.shape
-    cells, horizon = mdp.R.size, 1 / (1 - mdp.gamma)
+    cells = mdp.R.size
     if cells > MAX_CELLS_MILP:
         raise ValueError(
             f"The MILP takes at most {MAX_CELLS_MILP} cells (states x actions); got {cells}: "
-            "bracket the margin by occupancy_bound and the policy_margin of bad policies."
+            "bracket the margin by tight_bound and the policy_margin of bad policies."
         )
     lowest, highest = j_bounds(mdp)
     worst = optimal_policy(mdp, -mdp.R)[0]
@@ -725,47 +679,65 @@ def _mixed_integer(
         budget = _margin(mdp, D, worst, support(mdp, worst), 1.0, None).value
         if budget <= TOLERANCE * mdp.range_R:
             return worst
-    reach = np.full(D.shape, 2 * mdp.range_R * horizon)
-    np.divide(budget, D, out=reach, where=D > 0)
-    V_high, V_low = (optimal_policy(mdp, mdp.R + sign * reach)[1] for sign in (1, -1))
-    C = np.diag((V_high[:, None] - mdp.gamma * mdp.P @ V_low - mdp.R).ravel())
-    E, eye, zero = _flow(mdp), np.eye(cells), np.zeros((cells, cells))
-    none, R = np.zeros((cells, states)), mdp.R.ravel()
-    balance, choose = np.zeros((states, states)), np.kron(np.eye(states), np.ones(actions))
-    empty = np.zeros((states, cells))
-    # scipy types bounds of constraints as numbers, and takes arrays.
-    Rows: Any = LinearConstraint
-    constraints = [  # columns: x, V, t, eta
-        Rows(np.hstack([zero, E.T, eye, zero]), R, np.inf),
-        Rows(np.hstack([-C, -E.T, eye, zero]), -R - np.diag(C), np.inf),
-        Rows(np.hstack([horizon * eye, none, zero, -eye]), 0, np.inf),
-        Rows(np.hstack([choose, balance, empty, empty]), 1, 1),
-        Rows(np.hstack([empty, balance, empty, E]), mdp.mu0, mdp.mu0),
-    ]
+    V_low, V_high, C = _room(mdp, D, budget)
     pay = np.concatenate([np.zeros(cells + states), D.ravel(), np.zeros(cells)])
-    gain = np.concatenate([np.zeros(2 * cells + states), R])
+    gain = np.concatenate([np.zeros(2 * cells + states), mdp.R.ravel()])
     if L is None:
-        cost, limit = gain, Rows(pay[None], -np.inf, budget)
+        cost, limit = gain, _between(pay[None], -np.inf, budget)
     else:
         top = highest - (L - REGRET_TOLERANCE) * (highest - lowest)
-        cost, limit = pay, Rows(gain[None], -np.inf, top)
+        cost, limit = pay, _between(gain[None], -np.inf, top)
     low = np.concatenate([np.zeros(cells), V_low, np.zeros(2 * cells)])
     high = np.concatenate([np.ones(cells), V_high, np.full(2 * cells, np.inf)])
-    whole = np.concatenate([np.ones(cells), np.zeros(states + 2 * cells)])
     box: Any = Bounds
     found: Any = milp(
         cost,
-        constraints=[*constraints, limit],
-        integrality=whole,
+        constraints=[*_greedy_flows(mdp, C), limit],
+        integrality=np.concatenate([np.ones(cells), np.zeros(states + 2 * cells)]),
         bounds=box(low, high),
         options={"mip_rel_gap": 1e-9, "node_limit": MAX_NODES_MILP},
     )
     if found.status != 0:
         raise RuntimeError(
             f"The MILP was not solved ({found.message.rstrip('.')}): bracket the margin by "
-            "occupancy_bound and the policy_margin of bad policies."
+            "tight_bound and the policy_margin of bad policies."
         )
     return np.eye(actions)[found.x[:cells].reshape(states, actions).argmax(axis=1)]
+
+
+def _room(
+    mdp: TabularMDP, D: Table, budget: float
+) -> tuple[Float[Array, " S"], Float[Array, " S"], Table]:
+    """How low and high V can be within a budget of <D, |R-hat - R|>, and C >= V - g P V - R.
+
+    |R-hat - R| <= budget / D where D > 0. Where D = 0 a reward is free; there it is kept within
+    2 range R / (1 - g) of R, and the mixed-integer programme is exact up to that box.
+    """
+    reach = np.full(D.shape, 2 * mdp.range_R / (1 - mdp.gamma))
+    np.divide(budget, D, out=reach, where=D > 0)
+    high, low = (optimal_policy(mdp, mdp.R + sign * reach)[1] for sign in (1, -1))
+    return low, high, high[:, None] - mdp.gamma * mdp.P @ low - mdp.R
+
+
+def _greedy_flows(mdp: TabularMDP, C: Table) -> list[LinearConstraint]:
+    """The rows of `_mixed_integer` that every choice of actions obeys; columns x, V, t, eta."""
+    states, actions = mdp.R.shape
+    cells, R, E = mdp.R.size, mdp.R.ravel(), _flow(mdp)
+    eye, zero, none = np.eye(cells), np.zeros((cells, cells)), np.zeros((cells, states))
+    choose, empty = np.kron(np.eye(states), np.ones(actions)), np.zeros((states, cells))
+    balance, big = np.zeros((states, states)), C.ravel()
+    return [
+        _between(np.hstack([zero, E.T, eye, zero]), R, np.inf),
+        _between(np.hstack([-np.diag(big), -E.T, eye, zero]), -R - big, np.inf),
+        _between(np.hstack([eye / (1 - mdp.gamma), none, zero, -eye]), 0.0, np.inf),
+        _between(np.hstack([choose, balance, empty, empty]), 1.0, 1.0),
+        _between(np.hstack([empty, balance, empty, E]), mdp.mu0, mdp.mu0),
+    ]
+
+
+def _between(rows: Array, low: Array | float, high: Array | float) -> LinearConstraint:
+    bounds: Any = (low, high)  # scipy types them as numbers, and takes arrays
+    return LinearConstraint(rows, *bounds)
 
 
 def _rows(mdp: TabularMDP, D: Array, table: PolicyTable, L: float) -> Float[Array, "n SA"]:
@@ -822,7 +794,7 @@ def _irredundant(rows: Float[Array, "m SA"]) -> Float[Array, "k SA"]:
 
 def _bad(table: PolicyTable, L: float) -> Int[Array, " bad"]:
     """Indices of the policies with regret at least L; the worst one is always there."""
-    return np.flatnonzero(table.regret >= min(_level(L), table.regret[-1]) - REGRET_TOLERANCE)
+    return np.flatnonzero(table.regret >= min(check_level(L), table.regret[-1]) - REGRET_TOLERANCE)
 
 
 def _lower_bounds(mdp: TabularMDP, D: Table, table: PolicyTable) -> Float[Array, " n"]:
@@ -883,7 +855,8 @@ def _distributions(name: str, values: Array) -> None:
         raise ValueError(f"{row} must sum to one; it sums to {total[np.abs(total - 1) > 1e-8][0]}.")
 
 
-def _data(mdp: TabularMDP, D: Table) -> Table:
+def check_data(mdp: TabularMDP, D: Table) -> Table:
+    """D as an array, if it is a distribution over (s, a); else a ValueError."""
     D = np.asarray(D, np.float64)
     if D.shape != mdp.R.shape:
         raise ValueError(f"D must have shape {list(mdp.R.shape)}; got {list(D.shape)}.")
@@ -891,7 +864,8 @@ def _data(mdp: TabularMDP, D: Table) -> Table:
     return D
 
 
-def _policy(mdp: TabularMDP, pi: Table) -> Table:
+def check_policy(mdp: TabularMDP, pi: Table) -> Table:
+    """pi as an array, if it is a policy of this MDP; else a ValueError."""
     pi = np.asarray(pi, np.float64)
     if pi.shape != mdp.R.shape:
         raise ValueError(f"A policy must have shape {list(mdp.R.shape)}; got {list(pi.shape)}.")
@@ -899,7 +873,30 @@ def _policy(mdp: TabularMDP, pi: Table) -> Table:
     return pi
 
 
-def _level(L: float) -> float:
+def _reward(mdp: TabularMDP, reward: Table) -> Table:
+    reward = np.asarray(reward, np.float64)
+    if reward.shape != mdp.R.shape:
+        raise ValueError(f"A reward must have shape {list(mdp.R.shape)}; got {list(reward.shape)}.")
+    _finite("reward", reward)
+    return reward
+
+
+def _bandit(mu0: Array, **tables: Array) -> None:
+    """mu0, pi and pi_ref must be distributions, rewards finite, and shapes must agree."""
+    _distributions("mu0", mu0)
+    for name, table in tables.items():
+        if table.ndim != 2 or len(table) != len(mu0):
+            raise ValueError(
+                f"{name} must have shape [{len(mu0)} prompts, answers]; got {list(table.shape)}."
+            )
+        if table.shape != next(iter(tables.values())).shape:
+            first = next(iter(tables))
+            raise ValueError(f"{name} and {first} must have the same shape.")
+        _distributions(name, table) if name.startswith("pi") else _finite(name, table)
+
+
+def check_level(L: float) -> float:
+    """L, if it is a normalised regret; else a ValueError."""
     if not 0 <= L <= 1:
         raise ValueError(f"L is a normalised regret and must be in [0, 1]; got {L}.")
     return float(L)

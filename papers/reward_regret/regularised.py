@@ -210,6 +210,10 @@ def _fill(log_g: Array, D: Array, total: float) -> Array:
         weight = D[order][::-1].cumsum()[::-1]
         log_theta = total + np.log(np.maximum(1 - stay, 0)) - np.log(np.maximum(weight, 1e-300))
         # From i on they are lowered: right for the first i whose theta does not exceed its g / D.
-        i = int(np.argmax(log_theta <= (log_g - log_D)[order]))
+        # Where rounding leaves none, the total is that of all g, and nothing has to be lowered.
+        lowered = log_theta <= (log_g - log_D)[order]
+        if not lowered.any():
+            return np.zeros_like(log_g)
+        i = int(np.argmax(lowered))
         kept = np.minimum(log_g, log_theta[i] + log_D)
     return log_g - np.maximum(kept, -1e6)  # an answer without data is lowered for nothing, and far

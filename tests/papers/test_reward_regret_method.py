@@ -9,26 +9,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from papers.reward_regret import env, method, oracle
+from papers.reward_regret.analysis import occupancy_bound, regret_curve
+from papers.reward_regret.env import validate
 from papers.reward_regret.method import (
     TabularMDP,
     design_distribution,
     is_safe,
     j_bounds,
     occupancy,
-    occupancy_bound,
     optimal_policy,
     paper_bound,
     policy_margin,
     policy_table,
     regret,
-    regret_curve,
     returns,
     safe_matrix,
     safety_margin,
     support,
     support_certificate,
     tight_bound,
-    validate,
     visitation,
     worst_case_regret,
 )
@@ -440,6 +439,9 @@ UNEVEN = np.array([[0.5, -0.1], [0.2, 0.2], [0.1, 0.1]])
         (lambda: safety_margin(THREE, DATA * np.nan, 0.5), "D must hold finite numbers"),
         (lambda: safety_margin(THREE, DATA, 1.5), r"L .* must be in \[0, 1\]; got 1.5"),
         (lambda: worst_case_regret(THREE, DATA, -0.1), "eps must be a number of at least 0"),
+        (lambda: is_safe(THREE, DATA, np.nan, 0.5), "eps must be a number of at least 0; got nan"),
+        (lambda: occupancy_bound(THREE, DATA, 2.0), r"L .* must be in \[0, 1\]; got 2.0"),
+        (lambda: optimal_policy(THREE, THREE.R * np.nan), r"reward\[0, 0\] is not one"),
         (lambda: occupancy(THREE, np.ones((3, 2))), r"pi\[0\] must sum to one"),
         (lambda: occupancy(THREE, np.ones((2, 2)) / 2), r"A policy must have shape \[3, 2\]"),
         (lambda: safety_margin(THREE, DATA, 0.5, boxed=(0.5, 2.0)), "boxed must hold all of R"),
@@ -456,7 +458,7 @@ def test_bad_input_is_one_sentence(call, sentence):
 
 def test_limits_name_the_way_out():
     wide = env.random_mdp(0, 41, 4)
-    with pytest.raises(ValueError, match="occupancy_bound and the policy_margin"):
+    with pytest.raises(ValueError, match="tight_bound and the policy_margin"):
         safety_margin(wide, env.uniform(wide), 0.5, method="milp")
     many = env.contextual_bandit(np.random.default_rng(0).random((2, 5001)), np.array([0.5, 0.5]))
     with pytest.raises(ValueError, match="use tight_bound and support_certificate"):

@@ -1,11 +1,22 @@
 """Penalties, choices, trajectories, many policies at once, samples, gymnasium's tables."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from papers.reward_regret import batched, checks, env, method, oracle, regularised, sampling
+from papers.reward_regret import (
+    analysis,
+    batched,
+    cases,
+    env,
+    method,
+    oracle,
+    regularised,
+    sampling,
+)
 from papers.reward_regret.method import (
     bandit_regret,
     choice_kl,
@@ -97,6 +108,17 @@ def test_choice_divergence_by_hand_and_by_its_bound():
         (lambda: rlhf_threshold(R3, 0.0, 1.0, 0.1), "L must lie strictly between 0 and 1"),
         (lambda: rlhf_threshold(R3, 0.5, 0.0, 0.1), "lam must be positive"),
         (lambda: kl_policy(np.ones((1, 3)) / 3, R3, -1.0), "lam must be positive"),
+        (lambda: kl_policy(-R3, R3, 1.0), r"pi_ref must not be negative; pi_ref\[0, 0\] is"),
+        (lambda: kl_policy(R3, np.full((1, 3), np.inf), 1.0), r"R must hold finite numbers; R\[0, 0\]"),
+        (lambda: method._bandit(ONE, pi_ref=np.ones((1, 3)) / 3, R=R3[:, :2]), "R and pi_ref must"),
+        (lambda: method._bandit(np.ones(2) / 2, pi_ref=np.ones((1, 3)) / 3),
+         r"pi_ref must have shape \[2 prompts, answers\]; got \[1, 3\]"),
+        (lambda: bandit_regret(ONE, R3, R3), r"pi\[0\] must sum to one; it sums to 1.5"),
+        (lambda: bandit_regret(ONE, 0 * R3, np.ones((1, 3)) / 3), "range J is 0"),
+        (lambda: method.optimal_policy(THREE, R3),
+         r"A reward must have shape \[3, 2\]; got \[1, 3\]"),
+        (lambda: batched.policy_margins(THREE, DATA / 2, np.zeros((1, 3), int)),
+         "D must sum to one"),
         (lambda: regularised.unsafe_reward(THREE, 1.0, 1.0, 1.0), r"L must be in \[0, 1\)"),
         (lambda: regularised.kl_bandit_margin(np.ones(3) / 3, np.ones(3) / 3, R3[0], 1.0, 1.0),
          "L must lie strictly between 0 and 1"),
@@ -183,7 +205,7 @@ def test_kl_certificate_is_never_wrong_and_attained_by_two_answers():
         eps = float(rng.exponential(0.1))
         bound = regularised.kl_regret_bound(mdp, D, eps, lam, baseline)
         for _ in range(5):
-            learned = checks.disturbed(mdp, D, eps, rng)
+            learned = cases.disturbed(mdp, D, eps, rng)
             assert bandit_regret(mu0, R, kl_policy(ref, learned, lam)) <= bound + 1e-12
     # Two answers, D = 1/2: moving one reward by x shifts the log odds by x / lam.
     lam, x = 0.5, 0.8
@@ -207,7 +229,7 @@ def test_kl_certificate_of_an_mdp_is_never_wrong():
         eps = 0.3 * float(D.min())
         bound = regularised.kl_regret_bound(mdp, D, eps, lam, method.regret(mdp, pi))
         for _ in range(10):
-            learned = checks.disturbed(mdp, D, eps, rng)
+            learned = cases.disturbed(mdp, D, eps, rng)
             attacked = regularised.optimise(mdp.P, learned, discount, ref, lam)
             assert method.regret(mdp, attacked) <= bound + 1e-12
 
@@ -225,6 +247,21 @@ def test_exact_kl_margin_against_general_search():
         if margin > 0:
             loss = bandit_regret(ONE, R[None], kl_policy(ref[None], reward_hat[None], lam))
             close(loss, L, 1e-9)
+
+
+def test_exact_kl_margin_is_not_above_its_two_simplest_rivals():
+    """Raising one bad answer only, to where the good ones need not be lowered; or all by search."""
+    for seed in range(300):
+        rng, lam = np.random.default_rng(seed), (0.1, 1.0, 10.0)[seed % 3]
+        R, ref, D = rng.random(4), rng.dirichlet(np.ones(4)), rng.dirichlet(np.ones(4))
+        margin, _ = regularised.kl_bandit_margin(D, ref, R, 0.9, lam)
+        raised = rlhf_witness(ONE, ref[None], R[None], 0.9, lam, np.array([R.argmin()]))
+        if (0.1 * R.max() + 0.9 * R.min() > R).sum() == 1:
+            assert margin <= np.sum(D * (raised[0] - R)) + 1e-9
+        for _ in range(20):
+            reward = R + rng.standard_normal(4) * (rng.random(4) < 0.5) * 2
+            if bandit_regret(ONE, R[None], kl_policy(ref[None], reward[None], lam)) >= 0.9:
+                assert margin <= np.sum(D * np.abs(reward - R)) + 1e-9
 
 
 def test_exact_kl_margin_without_penalty_is_the_margin_of_the_bandit():
@@ -331,11 +368,10 @@ def test_margin_intervals_cover_and_shrink():
     exact = safety_margin(THREE, DATA, 0.5).value
     rng, widths = np.random.default_rng(0), []
     for n in (100, 1000, 10_000):
-        for _ in range(10):
-            counts = rng.multinomial(n, DATA.ravel()).reshape(DATA.shape)
-            low, high = sampling.margin_interval(THREE, counts, 0.5)
-            assert low <= exact <= high
-        widths.append(high - low)
+        sets = rng.multinomial(n, DATA.ravel(), 10).reshape(10, *DATA.shape)
+        found = np.array([sampling.margin_interval(THREE, counts, 0.5) for counts in sets])
+        assert (found[:, 0] <= exact).all() and (exact <= found[:, 1]).all()
+        widths.append(np.diff(found, axis=1).mean())
     assert widths[0] > 2 * widths[1] > 4 * widths[2]
 
 
@@ -369,11 +405,12 @@ def test_frozen_lake_as_an_mdp():
     assert list(table.states) == [0, 1, 2, 3, 4, 6, 8, 9, 10, 13, 14]
     close(mdp.R.max(), 1 / 3)
     assert mdp.R[-1].max() == 0 and mdp.P[-1, :, -1].min() == 1
-    method.validate(mdp, allow_ties=True)
+    env.validate(mdp, allow_ties=True)
     # By value iteration on gymnasium's own table, stopping where it says that an episode ends.
     import gymnasium
 
-    P = gymnasium.make("FrozenLake-v1").unwrapped.P
+    lake: Any = gymnasium.make("FrozenLake-v1").unwrapped
+    P = lake.P
     V = np.zeros(16)
     for _ in range(500):
         V = np.array([
@@ -389,7 +426,7 @@ def test_every_environment_is_bracketed():
         mdp = env.from_gymnasium(name, 0.95).mdp
         assert mdp.R.size == cells
         D = env.uniform(mdp)
-        lower = method.occupancy_bound(mdp, D, 0.5)
+        lower = analysis.occupancy_bound(mdp, D, 0.5)
         upper, pi = env.descend(mdp, D, 0.5)
         assert method.regret(mdp, pi) >= 0.5 - 1e-9
         assert 0 < lower <= upper / mdp.range_R + 1e-12
