@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, SupportsFloat
 
 import numpy as np
 from jaxtyping import Float
@@ -35,9 +35,9 @@ def cases(seeds: Sequence[int], states: int, actions: int) -> Cases:
     return Cases(seeds, mdps, [method.policy_table(mdp) for mdp in mdps], D)
 
 
-def stacked(rows: Sequence[dict[str, float]]) -> Numbers:
+def stacked(rows: Sequence[Mapping[str, SupportsFloat]]) -> Numbers:
     """One dictionary a seed -> arrays over seeds."""
-    return {name: np.array([row[name] for row in rows], np.float64) for name in rows[0]}
+    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
 
 
 def shortfall(mdp: TabularMDP, reward_hat: Array, pi: Array) -> float:

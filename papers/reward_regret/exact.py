@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -11,7 +12,7 @@ from papers.reward_regret import analysis, env, method, oracle, regularised
 from papers.reward_regret.cases import shortfall
 
 Array = np.ndarray
-Numbers = dict[str, Array]
+Numbers = dict[str, Array | np.floating[Any]]
 
 SIMPLEX_ERRORS = (0.05, 0.1, 0.15)
 SIMPLEX_LEVELS = (0.4, 0.5)
@@ -23,7 +24,7 @@ RLHF_ERRORS = (0.1, 0.01, 0.001)
 GRID = 40  # steps along a side of the simplex
 
 
-def everything() -> Numbers:
+def everything() -> dict[str, Array]:
     """All parts, each under a name of its own."""
     parts: dict[str, Callable[[], Numbers]] = {
         "closed": closed_forms,

@@ -127,7 +127,7 @@ def _sampled(config: Config, task: Task, run: Run) -> Outcome:
         ]  # fmt: skip
         return {name: np.array([getattr(row, name) for row in rows]) for name in rows[0]._fields}
 
-    outcome = _one_by_one(run, ask, config.sizes, "sampled")
+    outcome = _one_by_one(run, ask, [float(size) for size in config.sizes], "sampled")
     exact = method.safety_margin(mdp, D, SAMPLED_LEVEL).value / mdp.range_R
     return outcome | {"exact": np.full(len(task.seeds), exact)}
 

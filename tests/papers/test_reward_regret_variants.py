@@ -109,7 +109,7 @@ def test_choice_divergence_by_hand_and_by_its_bound():
         (lambda: rlhf_threshold(R3, 0.5, 0.0, 0.1), "lam must be positive"),
         (lambda: kl_policy(np.ones((1, 3)) / 3, R3, -1.0), "lam must be positive"),
         (lambda: kl_policy(-R3, R3, 1.0), r"pi_ref must not be negative; pi_ref\[0, 0\] is"),
-        (lambda: kl_policy(R3, np.full((1, 3), np.inf), 1.0), r"R must hold finite numbers; R\[0, 0\]"),
+        (lambda: kl_policy(R3, np.full((1, 3), np.inf), 1.0), r"R must .* finite .* R\[0, 0\]"),
         (lambda: method._bandit(ONE, pi_ref=np.ones((1, 3)) / 3, R=R3[:, :2]), "R and pi_ref must"),
         (lambda: method._bandit(np.ones(2) / 2, pi_ref=np.ones((1, 3)) / 3),
          r"pi_ref must have shape \[2 prompts, answers\]; got \[1, 3\]"),
