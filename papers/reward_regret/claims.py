@@ -161,7 +161,9 @@ def _measure_rlhf(results: Results) -> list[Estimate]:
         _most(results, "rlhf", "shortfall", f"L - regret, largest, {_seeds(results, 'bandits')}"),
         _most(results, "rlhf", "choice_share", "choice error / eps, largest"),
         _exactly(results, "rlhf/held", "share of eps, lambda at which the worked example is one"),
-        Estimate.exact((truth / theorem).min(), "largest mass that is one / the theorem's, least"),
+        Estimate.exact(
+            (truth / theorem).min(), "mass up to which it is one / the theorem's, least"
+        ),
     ]
 
 
@@ -304,10 +306,10 @@ CLAIMS = (
         place="theorem on RLHF (6.1; number not checked)",
         paper_value="threshold (R_L - R)/L range R exp(-range R/lam) eps^2 / (4 lam^2)",
         measured_as="the witness with every worst answer exactly at the threshold: regret and "
-        "choice error; the largest mass at which the witness of the worked example is still a "
-        "mismatch, by bisection, over eps and lambda",
+        "choice error; the mass up to which the witness of the worked example is a mismatch, "
+        "by bisection, over eps and lambda",
         rule="reproduced if every witness has regret at least L (to 1e-9) and choice error at most "
-        "eps, also in the worked example, and its largest mass is nowhere below the theorem's",
+        "eps, also in the worked example, and its mass is nowhere below the theorem's",
         measure=_measure_rlhf,
         judge=_judge_rlhf,
     ),

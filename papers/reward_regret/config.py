@@ -124,7 +124,7 @@ PRESETS = {
         matrix_levels=(0.25, 0.5, 0.75),
         lams=(0.1, 0.3, 1.0, 3.0, 10.0),
         horizons=(1, 2, 3, 4),
-        sampling_seeds=40,
+        sampling_seeds=30,
         gym_exact_cells=160,
     ),
     # The publication has no scale of its own: the same on 2,000 random MDPs.

@@ -205,8 +205,8 @@ def penalty_margins() -> Numbers:
 
 
 def rlhf_thresholds() -> Numbers:
-    """C6: the theorem's threshold, and the largest pi_ref mass of the bad answer at which its
-    witness still fits into eps; [eps, lambda]."""
+    """C6: the theorem's threshold, and the pi_ref mass of the bad answer up to which its witness
+    fits into eps; [eps, lambda]."""
     lams = np.geomspace(0.1, 10, 33)
     theorem, truth, held = (np.empty((len(RLHF_ERRORS), len(lams))) for _ in range(3))
     for i, eps in enumerate(RLHF_ERRORS):
@@ -232,10 +232,18 @@ def fits(mass: float, lam: float, eps: float) -> bool:
 
 
 def largest_mass(low: float, lam: float, eps: float, high: float = 0.5) -> float:
-    """The mass up to which `fits` holds (at most `high`), by bisection in the logarithm."""
-    if fits(high, lam, eps):
+    """The mass up to which `fits` holds (searched up to `high`).
+
+    Far above it may hold again, where the true reward itself loses as much.
+    """
+    for mass in np.geomspace(low, high, 60)[1:]:
+        if not fits(float(mass), lam, eps):
+            high = float(mass)
+            break
+        low = float(mass)
+    else:
         return high
-    for _ in range(40):
+    for _ in range(30):  # bisection in the logarithm
         middle = float(np.sqrt(low * high))
         low, high = (middle, high) if fits(middle, lam, eps) else (low, middle)
     return low

@@ -85,11 +85,9 @@ def coverage(results: Results) -> Figure:
         _distribution(ax, results, f"bounds/{name}", middle, f"ε* / {label}", BOUND_LOOKS[label])
     ax.axvline(1, color=plotting.NEUTRAL, linestyle="--", linewidth=1.2)
     ax.set_xscale("log")
-    ax.set_xlabel("exact threshold ε* / bound (below 1: a bound would be wrong)")
+    ax.set_xlabel("exact threshold ε* / bound")
     ax.set_ylabel("share of MDPs below")
-    ax.set_title(
-        f"Slack of the bounds, {int(results['seeds'])} random MDPs, L = {levels[middle]:g}"
-    )
+    ax.set_title(f"{int(results['seeds'])} random MDPs, L = {levels[middle]:g}")
     ax.legend(fontsize=8, loc="lower right")
     return fig
 
@@ -226,12 +224,12 @@ def rlhf(results: Results) -> Figure:
     for i, (label, look) in enumerate(plotting.looks(*names).items()):
         ax.loglog(lams, results[part + "truth"][i], color=look.colour, label=label)
         ax.loglog(lams, results[part + "theorem"][i], color=look.colour, linestyle="--")
-    ax.plot([], [], color="black", label="the witness is a mismatch up to here")
+    ax.plot([], [], color="black", label="its witness holds up to here")
     ax.plot([], [], color="black", linestyle="--", label="the theorem's threshold")
     ax.set_ylim(1e-10, 2)
     ax.set_xlabel("weight λ of the KL penalty (units of reward)")
     ax.set_ylabel("π$_{ref}$ of the bad answer")
-    ax.set_title("Answers of reward 1, 0.5, 0; L = 0.5")
+    ax.set_title("Rewards 1, 0.5, 0; L = 0.5; searched up to 0.5")
     ax.legend(fontsize=8, loc="lower center", ncols=2)
     ax = axes[0, 1]
     values = list(results["random/rlhf/values"])
@@ -294,7 +292,7 @@ def expert(results: Results) -> Figure:
     plotting.band(ax, list(w[rows]), [spread[i] for i in rows], "random MDPs, 5 % to 95 %", look)
     ax.set_xlabel("weight w of uniform data in expert data")
     ax.set_ylabel("largest safe error level ε*")
-    ax.set_title("Pure expert data (w = 0): no error level is safe")
+    ax.set_title("At w = 0, no error level is safe")
     ax.legend(fontsize=9, loc="lower right")
     ax = axes[0, 1]
     spread = _spread(results, "expert/share_of_uniform")
@@ -315,7 +313,7 @@ def sampled(results: Results) -> Figure:
     """Learned rewards stay below the worst case; certificates from samples hold."""
     kinds = [str(kind) for kind in results["data"]]
     sizes = results["sizes"]
-    fig, axes = plotting.figure(2, len(kinds), height=7.0)
+    fig, axes = plotting.figure(2, len(kinds), height=5.8)
     for column, kind in enumerate(kinds):
         part, look = f"sampled/{kind}/", SAMPLE_LOOKS[kind]
         ax = axes[0, column]
@@ -325,7 +323,7 @@ def sampled(results: Results) -> Figure:
         ax.step(error[order], worst[order], where="post", color="black", linewidth=1.4,
                 label="worst case W(error)")  # fmt: skip
         ax.plot(error, regret, linestyle="none", color=look.colour, marker=look.marker,
-                markersize=4, alpha=0.7, label="learned rewards")  # fmt: skip
+                markersize=3, label="learned rewards")  # fmt: skip
         ax.set_xscale("log")
         ax.set_ylim(-0.05, 1.08)
         ax.set_xlabel("error of the learned reward")
@@ -350,8 +348,8 @@ def sampled(results: Results) -> Figure:
     axes[1, 0].legend(fontsize=8, loc="upper right")
     seeds = results[f"sampled/{kinds[0]}/error"].shape[0]
     level = 100 * float(results["confidence"])
-    title = f"Three by two, {seeds} data sets of each size, {level:g} % confidence; "
-    fig.suptitle(title + "errors as shares of range R",
+    title = f"Three by two, {seeds} data sets of each size (bands: all of them)"
+    fig.suptitle(f"{title}, {level:g} % confidence; errors as shares of range R",
                  x=0.01, ha="left", fontsize="medium")  # fmt: skip
     return fig
 

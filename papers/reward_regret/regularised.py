@@ -150,12 +150,17 @@ def kl_bandit_margin(
     are known in closed form on each piece. The boundary in D is curved: there is no matrix M. (18)
 
     Raises:
-        ValueError: L is not strictly between 0 and 1, or pi_ref is not positive.
+        ValueError: L is not strictly between 0 and 1, pi_ref is not positive, D is no
+            distribution, or R is constant.
     """
     if not 0 < L < 1:
         raise ValueError(f"L must lie strictly between 0 and 1 under a penalty; got {L}.")
     if not ((pi_ref > 0).all() and lam > 0):
         raise ValueError("pi_ref and lam must be positive.")
+    if not (D >= 0).all() or abs(float(D.sum()) - 1) > 1e-8:
+        raise ValueError(f"D must be a distribution over the answers; got {D}.")
+    if not np.isfinite(R).all() or np.ptp(R) == 0:
+        raise ValueError(f"R must be finite and not constant; got {R}.")
     level = (1 - L) * R.max() + L * R.min()
     logs = np.log(pi_ref) + R / lam
     with np.errstate(divide="ignore"):
