@@ -53,7 +53,9 @@ def margin_by_policies(mdp: TabularMDP, D: Table, pi: Table) -> float:
     return float(found.fun)
 
 
-def margin_by_values(mdp: TabularMDP, D: Table, pi: Table) -> float:
+def margin_by_values(
+    mdp: TabularMDP, D: Table, pi: Table, boxed: tuple[float | None, float | None] = (None, None)
+) -> float:
     """Delta_pi(D) as the primal: variables R-hat, V, t; Bellman rows, equalities on the support."""
     states, actions = mdp.R.shape
     cells, on = mdp.R.size, support(mdp, pi).ravel()
@@ -71,7 +73,7 @@ def margin_by_values(mdp: TabularMDP, D: Table, pi: Table) -> float:
         b_ub=np.concatenate([R, -R, np.zeros(cells)]),
         A_eq=rows[on],
         b_eq=np.zeros(int(on.sum())),
-        bounds=[(None, None)] * (cells + states) + [(0, None)] * cells,
+        bounds=[boxed] * cells + [(None, None)] * states + [(0, None)] * cells,
     )
     return float(found.fun)
 

@@ -242,6 +242,20 @@ def test_a_box_for_the_learned_reward_only_helps():
     close(safety_margin(THREE, DATA, 0.9, boxed=(-100.0, 100.0)).value, 0.033969)
 
 
+def test_margins_in_a_box_are_those_of_the_primal():
+    matters = np.zeros(2)  # the lower side, the upper side
+    for seed in range(12):
+        mdp, D = problem((seed, (3, 2)))
+        box = (0.0, 1.0) if seed % 2 else (-0.1, 1.2)
+        for chosen in product(range(2), repeat=3):
+            pi = EYE[list(chosen)]
+            value = policy_margin(mdp, D, pi, boxed=box).value
+            close(value, oracle.margin_by_values(mdp, D, pi, box), 1e-9)
+            for side, part in enumerate(((None, box[1]), (box[0], None))):
+                matters[side] += value > 1e-6 + oracle.margin_by_values(mdp, D, pi, part)
+    assert (matters >= 2).all()
+
+
 # --- The test, the matrix, the best distribution --------------------------------------------------
 
 
