@@ -77,6 +77,15 @@ def test_witness_reaches_the_regret_in_every_prompt(seed, lam, L):
     close(earned[raised.any(axis=1)], level[raised.any(axis=1)], 1e-9)
 
 
+def test_the_chatbot_of_the_page():
+    (R, mu0), lam, wrong = env.chatbot(), 0.3, np.array([1, 0])
+    pi_ref = np.array([[0.999, 0.001], [0.001, 0.999]])
+    learned = rlhf_witness(mu0, pi_ref, R, 0.5, lam, wrong)
+    close(choice_kl(mu0, pi_ref, R, learned), 0.0018564)
+    close(bandit_regret(mu0, R, kl_policy(pi_ref, R, lam)), 0.0000695)
+    close(bandit_regret(mu0, R, kl_policy(pi_ref, learned, lam)), 0.5)
+
+
 def test_a_tiny_penalty_does_not_overflow():
     pi_ref = np.array([[0.5, 0.3, 0.2]])
     reward_hat = rlhf_witness(ONE, pi_ref, R3, 0.5, 1e-3, np.array([2]))
