@@ -27,7 +27,7 @@ EXAMPLES = 4
 
 # Predicted seconds on one core.
 MDP_SECONDS = 0.2
-SWEEP_SECONDS = {"cramer": 0.1e-3, "mmd": 13e-3}
+SWEEP_SECONDS = {"cramer": 0.1e-3, "mmd": 7e-3}
 SAMPLE_SECONDS = 1.5e-6
 UPDATE_SECONDS = 0.3e-3
 
