@@ -1,0 +1,111 @@
+"""The experiments as independent tasks, and how their outcomes become the paper's results.
+
+    exact            ideal clusters and hand-built networks: no training (C1 to C4)
+    net/...          networks of each architecture and attention rate, analysed (C4 to C14)
+    deep/...         deeper MLPs, geometry and topology layer by layer (C10)
+    control/...      networks untrained, or trained on permuted labels: no metric may see a disc
+
+Light on purpose: what is heavy is imported inside `run_task`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from papers.clock_pizza.config import Config, Variant
+from shared.experiment.spec import Outcome, Results, Run, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Predicted cost on one core: seconds to compile and look inside, and per 10^9 multiplications of
+# training (six for each of n n m n in an update).
+START_SECONDS = 4.0
+GIGA_SECONDS = {"concat": 0.013, "add": 0.013, "attention": 0.016}
+LEARNED_ATTENTION = 3.0  # attention weights differ from pair to pair
+ANALYSIS_SECONDS = 6.0  # at n = 59, most of it distances and persistence
+# On a GPU, all networks together; a guess from the number of operations, never measured.
+GPU_GIGA_SECONDS = 5e-5
+
+
+def tasks(config: Config) -> list[Task]:
+    """Every task of a run, each with all its seeds."""
+    found = [Task("exact", {"kind": "exact"}, cpu_seconds=5.0, gpu_seconds=5.0)]
+    for variant in config.variants:
+        found.append(_training(config, "net", variant, config.networks(variant)))
+    for variant in config.deep_variants:
+        found.append(_training(config, "deep", variant, config.networks(variant)))
+    for control in config.controls:
+        for variant in control_variants(config):
+            found.append(
+                _training(config, "control", variant, config.control_seeds, control=control)
+            )
+    return found
+
+
+def control_variants(config: Config) -> tuple[Variant, ...]:
+    """What negative controls are made of: the cheap ones, MLPs and uniform attention."""
+    return tuple(v for v in config.variants if v.alpha == 0)
+
+
+def _training(config: Config, kind: str, variant: Variant, seeds: int, control: str = "") -> Task:
+    n, m = config.modulus, config.width if variant.depth == 1 else config.depth_width
+    giga = 6e-9 * n * n * (m * n + (variant.depth - 1) * m * m)
+    factor = LEARNED_ATTENTION if variant.alpha > 0 else 1.0
+    steps = 0 if control == "untrained" else config.steps
+    train = steps * giga * GIGA_SECONDS[variant.arch] * factor
+    looks = ANALYSIS_SECONDS * (n / 59) ** 2 * (1 if variant.depth == 1 else 0.3)
+    params = {"kind": kind, "arch": variant.arch, "alpha": variant.alpha, "depth": variant.depth}
+    where = f"{kind}/{control}/{variant.key}" if control else f"{kind}/{variant.key}"
+    return Task(
+        where,
+        {**params, "control": control},
+        tuple(range(config.first_seed, config.first_seed + seeds)),
+        START_SECONDS + train + looks,
+        gpu_seconds=seeds * (steps * giga * GPU_GIGA_SECONDS + looks),
+        memory_mb=600.0 + 4e-5 * n * n * m,
+    )
+
+
+def run_task(task: Task, run: Run) -> Outcome:
+    """Do one task; a training task returns arrays with its seeds first."""
+    config: Config = run.config
+    if task.params["kind"] == "exact":
+        return _exact(config)
+    from papers.clock_pizza.trial import train
+
+    return train(config, task, run)
+
+
+def _exact(config: Config) -> dict[str, np.ndarray]:
+    """The experiments that train nothing, each under a name of its own."""
+    from papers.clock_pizza import exact
+
+    n = config.modulus
+    parts = {
+        "theorem": exact.theorem(n),
+        "coherence": exact.coherence(n),
+        "ideal": exact.ideal_networks(n, config.with_topology, config.landmarks),
+    }
+    return {f"{part}/{name}": value for part, rows in parts.items() for name, value in rows.items()}
+
+
+def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
+    """Join the outcomes: per network, per cluster, and what claims and figures need of them."""
+    from papers.clock_pizza import analysis
+
+    results: dict[str, np.ndarray] = analysis.header(config)
+    results |= {f"exact/{name}": value for name, value in outcomes["exact"].items()}
+    nets = [outcomes[f"net/{v.key}"] for v in config.variants]
+    results |= analysis.networks(nets)
+    results |= analysis.clusters(nets)
+    results |= analysis.alignment(nets, config)
+    results |= analysis.pictures(nets, config)
+    results |= analysis.movie(nets)
+    if config.deep_variants:
+        results |= analysis.deep([outcomes[f"deep/{v.key}"] for v in config.deep_variants])
+    for control in config.controls:
+        rows = [outcomes[f"control/{control}/{v.key}"] for v in control_variants(config)]
+        results |= analysis.control(control, rows)
+    return results

@@ -1,0 +1,204 @@
+"""Figures that show single circuits: point clouds, heat maps, persistence diagrams."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from papers.clock_pizza import method
+from shared import plotting
+from shared.experiment.spec import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+else:
+    Figure = Any
+
+FOUR = ("MLP-Concat", "MLP-Add", "Attention 0.0", "Attention 1.0")
+WORDS = {"Attention 0.0": "Attention 0.0 (uniform)", "Attention 1.0": "Attention 1.0 (learned)"}
+LOOKS = plotting.looks(*FOUR)
+DIMENSIONS = plotting.looks("components (H0)", "loops (H1)", "voids (H2)")
+THRESHOLDS = (0.6, 0.6, 0.35)
+
+
+def cyclic() -> Any:
+    """Colours that come back to where they began, as the residues do; about equally bright."""
+    from matplotlib.colors import ListedColormap
+
+    turn = 2 * np.pi * (np.arange(256)[:, None] / 256 + np.array([0, 1, 2]) / 3)
+    return ListedColormap(0.46 + 0.40 * np.cos(turn))
+
+
+def shown(results: Results) -> list[tuple[int, str]]:
+    """Row and name of the paper's four architectures, as far as this run has them."""
+    names = [str(name) for name in results["variants"]]
+    return [(names.index(name), name) for name in FOUR if name in names]
+
+
+def pictures(results: Results) -> list[tuple[int, int, str]]:
+    """Place among the pictures, row among the variants, and name of the same."""
+    placed = [str(name) for name in results["pictured"]]
+    return [(placed.index(name), row, name) for row, name in shown(results)]
+
+
+def title(name: str) -> str:
+    """A variant's name with what its attention rate means."""
+    return WORDS.get(name, name)
+
+
+def steps_note(results: Results) -> str:
+    """When and how many: the fixed late step at which everything is counted."""
+    good, every = results["net/perfect"] == 1, np.isfinite(results["net/perfect"])
+    return (
+        f"{int(good.sum())} of {int(every.sum())} networks at 100 % test accuracy, "
+        f"n = {int(results['modulus'])}, step {int(results['steps'])}"
+    )
+
+
+def ideal(results: Results) -> Figure:
+    """Figure 1: the three manifolds of ideal clusters, coloured by the sum."""
+    n = int(results["modulus"])
+    fig, axes = plotting.figure(1, 3, height=3.4)
+    a, b = np.divmod(np.arange(n * n), n)
+    disc, torus, circle = (method.reference(n, 1, kind) for kind in ("disc", "torus", "circle"))
+    # The torus lies in four dimensions; drawn bent into space and seen from above at a slant.
+    ring = 2.1 + torus[:, 2]
+    seen = np.stack([ring * torus[:, 0], 0.55 * ring * torus[:, 1] + 0.8 * torus[:, 3]], axis=1)
+    panels = (
+        (disc, "disc: inputs of the pizza", "cos θ$_a$ + cos θ$_b$", "sin θ$_a$ + sin θ$_b$"),
+        (seen, "torus: inputs of MLP-Concat", "bent into space", ""),
+        (circle, "circle: logits", "cos(θ$_a$ + θ$_b$)", "sin(θ$_a$ + θ$_b$)"),
+    )
+    mark: Any = None
+    for ax, (x, words, across, up) in zip(axes[0], panels, strict=True):
+        mark = ax.scatter(*x.T, c=(a + b) % n, cmap=cyclic(), s=6, linewidth=0)
+        ax.set_title(words, fontsize=11)
+        ax.set_xlabel(across)
+        ax.set_ylabel(up)
+        ax.set_aspect("equal")
+    axes[0, 1].set_xticks([])
+    axes[0, 1].set_yticks([])
+    fig.colorbar(mark, ax=list(axes[0]), label="(a + b) mod n", shrink=0.8)
+    return fig
+
+
+def clusters(results: Results) -> Figure:
+    """Figure 2: the largest cluster of one network of each kind, before the ReLU and in logits."""
+    rows = pictures(results)
+    fig, axes = plotting.figure(2, len(rows), height=5.6)
+    n, mark = int(results["modulus"]), None
+    for column, (row, _, name) in enumerate(rows):
+        colour = results["example_sum"][row]
+        for line, where in enumerate(("pre", "logits")):
+            ax, points = axes[line, column], results[f"example_{where}"][row]
+            depth = points[:, 2]
+            size = 5 + 9 * (depth - depth.min()) / max(float(np.ptp(depth)), 1e-9)
+            mark = ax.scatter(points[:, 0], points[:, 1], c=colour, cmap=cyclic(), vmin=0, vmax=n,
+                              s=size, linewidth=0)  # fmt: skip
+            ax.set_aspect("equal", adjustable="datalim")
+            ax.set_xlabel("component 1")
+        axes[0, column].set_title(title(name), fontsize=11)
+    axes[0, 0].set_ylabel("layer 1, component 2")
+    axes[1, 0].set_ylabel("logits, component 2")
+    fig.colorbar(mark, ax=axes.ravel().tolist(), label="f (a + b) mod n", shrink=0.7)
+    _headline(fig, "Largest cluster of one network each (point size: component 3)")
+    return fig
+
+
+def activity(results: Results) -> Figure:
+    """Figure 3: activations after the ReLU summed over a cluster, and against the distance."""
+    rows = pictures(results)
+    fig, axes = plotting.figure(1, len(rows) + 1, width=13.0, height=3.5)
+    mark: Any = None
+    for ax, (row, _, name) in zip(axes[0], rows, strict=False):
+        mark = ax.imshow(results["heat"][row] / 100, origin="lower", cmap="magma", vmin=0, vmax=1)
+        ax.set_title(title(name), fontsize=10)
+        ax.set_xlabel("b, remapped")
+        ax.grid(visible=False)
+    axes[0, 0].set_ylabel("a, remapped")
+    fig.colorbar(mark, ax=list(axes[0, :-1]), label="summed activity / largest", shrink=0.8)
+    ax = axes[0, -1]
+    for _, row, name in rows:
+        cells = results["profile"][row]
+        x = np.arange(len(cells))
+        ax.fill_between(x, cells[:, 1], cells[:, 2], color=LOOKS[name].colour, alpha=0.18, lw=0)
+        ax.plot(x, cells[:, 0], color=LOOKS[name].colour, label=title(name))
+    half = np.arange(results["profile"].shape[1])
+    law = np.abs(np.cos(np.pi * half / int(results["modulus"])))
+    ax.plot(half, law, color=plotting.NEUTRAL, linestyle="--", linewidth=1.2, label="ideal pizza")
+    ax.set_xlabel("remapped |a - b| (steps)")
+    ax.set_ylabel("activity / activity at a = b")
+    ax.set_ylim(bottom=0)
+    plotting.legend_outside(fig)
+    return fig
+
+
+def alignment(results: Results) -> Figure:
+    """Figures 4 and 5: where neurons respond most, and how far from a = b that is."""
+    rows = pictures(results)
+    fig, axes = plotting.figure(1, len(rows) + 1, width=13.0, height=3.5)
+    n = int(results["modulus"])
+    for ax, (place, row, name) in zip(axes[0], rows, strict=False):
+        counts = results["pad/histogram"][place]
+        places = np.argwhere(counts > 0)
+        sizes = counts[places[:, 0], places[:, 1]]
+        ax.plot([0, n - 1], [0, n - 1], color="#BBBBBB", linewidth=1, zorder=1)
+        ax.scatter(
+            places[:, 1],
+            places[:, 0],
+            s=(120 / n) * np.minimum(sizes, 12) ** 0.8,
+            color=LOOKS[name].colour,
+            linewidth=0,
+            zorder=2,
+        )
+        good = int((results["net/perfect"][row] == 1).sum())
+        ax.set_title(f"{title(name)}\n{int(counts.sum())} neurons, {good} networks", fontsize=9.5)
+        ax.set_xlabel("b*, remapped")
+        ax.set_aspect("equal")
+    axes[0, 0].set_ylabel("a*, remapped")
+    ax = axes[0, -1]
+    for _, row, name in rows:
+        cells = results["pad/distances_argmax"][row]
+        x = np.arange(len(cells))
+        ax.fill_between(x, cells[:, 1], cells[:, 2], color=LOOKS[name].colour, alpha=0.18, lw=0)
+        ax.plot(x, cells[:, 0], color=LOOKS[name].colour, label=title(name))
+    ax.axhline(2 / n, color=plotting.NEUTRAL, linestyle="--", linewidth=1.2, label="uniform")
+    ax.set_yscale("symlog", linthresh=0.01)
+    ax.set_ylim(0, 1)
+    ax.set_xlabel("distance to a = b (steps)")
+    ax.set_ylabel("share of neurons")
+    plotting.legend_outside(fig)
+    return fig
+
+
+def persistence(results: Results) -> Figure:
+    """Persistence diagrams of the largest cluster of one network of each kind."""
+    rows = pictures(results)
+    fig, axes = plotting.figure(2, len(rows), height=5.6, sharex=True, sharey=True)
+    bars = np.stack([results["bars_pre"], results["bars_logits"]])
+    top = float(np.nanmax(bars[..., 2], initial=1.0)) * 1.05
+    for line, where in enumerate(("layer 1", "logits")):
+        for column, (row, _, name) in enumerate(rows):
+            ax, table = axes[line, column], bars[line, row]
+            ax.plot([0, top], [0, top], color="#999999", linewidth=1)
+            for dim, (label, look) in enumerate(DIMENSIONS.items()):
+                least = THRESHOLDS[dim]
+                ax.plot([0, top - least], [least, top], color=look.colour, linestyle=":",
+                        linewidth=0.9)  # fmt: skip
+                some = table[table[:, 0] == dim]
+                ax.plot(some[:, 1], some[:, 2], look.marker, color=look.colour, label=label,
+                        alpha=0.8, markersize=6)  # fmt: skip
+            if line == 0:
+                ax.set_title(title(name), fontsize=11)
+            else:
+                ax.set_xlabel("birth (scaled distance)")
+        axes[line, 0].set_ylabel(f"{where}: death")
+    _headline(fig, "Persistence of one cluster each; what lies above its dotted line counts")
+    plotting.legend_outside(fig)
+    return fig
+
+
+def _headline(fig: Figure, text: str) -> None:
+    with plotting.style():
+        fig.suptitle(text, x=0.01, ha="left", fontsize=12)
