@@ -24,7 +24,7 @@ Cell = tuple[float, float, float]
 
 HEADLINE = ("MLP-Concat", "MLP-Add", "Attention 0.0", "Attention 1.0")
 BETTI_KINDS = ("disc", "circle", "torus", "other")
-TRIPLES = {(1, 0, 0): 0, (1, 1, 0): 1, (1, 2, 1): 2}
+TRIPLES: dict[tuple[int, ...], int] = {(1, 0, 0): 0, (1, 1, 0): 1, (1, 2, 1): 2}
 KAPPAS = (0.25, 1.0, 4.0)
 NETWORK_COLUMNS = (
     *("perfect", "first_perfect", "spikes", "alive", "clusters", "r2", "r2_median", "second"),
@@ -44,8 +44,10 @@ def header(config: Config) -> dict[str, Array]:
         "alpha": np.asarray([v.alpha for v in config.variants]),
         "deep_variants": np.asarray([v.name for v in config.deep_variants]),
         "controls": np.asarray(config.controls),
-        "control_variants": np.asarray([v.name for v in config.variants if v.alpha == 0]),
+        "ablations": np.asarray(config.ablations),
+        "cheap_variants": np.asarray([v.name for v in config.variants if v.alpha == 0]),
         "modulus": np.asarray(config.modulus),
+        "kappa": np.asarray(config.kappa),
         "steps": np.asarray(config.steps),
         "frame_steps": np.asarray((np.arange(config.frames) + 1) * config.frame_steps),
         "major_share": np.asarray(config.major_share),
@@ -156,9 +158,10 @@ def alignment(nets: Sequence[Outcome], config: Config) -> dict[str, Array]:
 
     Returns:
         `pad/distances_<estimator>` [variant, n // 2 + 1, 3], shares of neurons at each distance;
-        `pad/histogram` [pictured, n, n], neurons at each remapped argmax; `mmd/<estimator>`
-        [variant, variant, 3], MMD with its jackknife interval, and `mmd/p_<estimator>`; for the
-        four networks of the paper `mmd/kappa` [kappa, 4, 4], NaN where one is missing.
+        `pad/argmax`, `pad/centroid` [pictured, n, n], neurons at each remapped position;
+        `mmd/<estimator>` [variant, variant, 3], MMD with its jackknife interval, and
+        `mmd/p_<estimator>`; for the four networks of the paper `mmd/kappa` [kappa, 4, 4], NaN
+        where one is missing.
     """
     found: dict[str, Array] = {}
     for how in ("argmax", "raw", "centroid"):
@@ -168,11 +171,10 @@ def alignment(nets: Sequence[Outcome], config: Config) -> dict[str, Array]:
             counts = counts[counts.sum(axis=1) > 0]
             rows.append(_cells(counts / counts.sum(axis=1, keepdims=True)))
         found[f"pad/distances_{how}"] = _short(np.array(rows))
-    found["pad/histogram"] = np.array(
-        [nets[i]["pad_argmax"][_perfect(nets[i])].sum(axis=0) for i in pictured(config)],
-        dtype=np.int32,
-    ).reshape(-1, config.modulus, config.modulus)
     for how in ("argmax", "centroid"):
+        rows = [nets[i][f"pad_{how}"][_perfect(nets[i])].sum(axis=0) for i in pictured(config)]
+        square = (len(rows), config.modulus, config.modulus)
+        found[f"pad/{how}"] = np.array(rows, dtype=np.int32).reshape(square)
         value, p = _mmd_matrix(nets, f"pad_{how}", config.kappa, config.permutations)
         found |= {f"mmd/{how}": _short(value), f"mmd/p_{how}": _short(p)}
     names = [v.name for v in config.variants]
@@ -313,6 +315,20 @@ def control(name: str, nets: Sequence[Outcome]) -> dict[str, Array]:
     for column in ("clusters", "accuracy", "distance_argmax", "irrelevance"):
         found[column] = np.array([interval(net[column]) for net in nets])
     return {f"control/{name}/{key}": _short(value) for key, value in found.items()}
+
+
+def ablations(changed: Sequence[Sequence[Outcome]]) -> dict[str, Array]:
+    """`ablation/<number>` [change, variant, 3] of perfect networks with one setting changed;
+    `ablation/perfect` [change, variant, 2], perfect networks and all."""
+    found: dict[str, Array] = {}
+    for column in ("pre_cka_disc", "pre_cka_torus", "logits_cka_circle", "r2"):
+        found[column] = np.array([[interval(per_network(net, column)) for net in nets]
+                                  for nets in changed])  # fmt: skip
+    found["clusters"] = np.array([[interval(net["clusters"][_perfect(net)]) for net in nets]
+                                  for nets in changed])  # fmt: skip
+    counts = [[(_perfect(net).sum(), len(net["perfect"])) for net in nets] for nets in changed]
+    found["perfect"] = np.array(counts, float)
+    return {f"ablation/{name}": _short(value) for name, value in found.items()}
 
 
 # --- For claims -----------------------------------------------------------------------------------

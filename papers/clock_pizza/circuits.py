@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -20,7 +21,7 @@ from papers.clock_pizza.method import Clusters
 Array = np.ndarray
 Row = dict[str, float]
 
-MANIFOLDS = ("disc", "torus", "circle")
+MANIFOLDS: tuple[method.Kind, ...] = ("disc", "torus", "circle")
 R2_STEPS = (0.0, 0.5, 0.9, 0.95)
 SHARE_STEPS = (0.0, 0.01, 0.02, 0.05)
 BETTI_FACTORS = (0.8, 0.9, 1.1, 1.25)
@@ -29,6 +30,12 @@ RSM_ROWS = 1500
 """Pairs behind an RSM similarity where there are more: 1.1 million distances."""
 READOUT_SHARE = 0.99
 """The readout sees the directions that hold this share of its squared weights."""
+ALIGNMENTS: dict[str, tuple[Literal["argmax", "centroid"], bool]] = {
+    "argmax": ("argmax", True),
+    "raw": ("argmax", False),
+    "centroid": ("centroid", True),
+}
+"""Estimators of where a neuron responds most, and whether positions are remapped."""
 EXAMPLE_POINTS = 180
 EXAMPLE_BARS = 40
 
@@ -85,8 +92,8 @@ def describe_cluster(net: Network, clusters: Clusters, f: int) -> Row:
     ideal = {kind: method.reference(n, f, kind) for kind in MANIFOLDS}
     phi = method.phases(net.pre[..., members], f)
     row: Row = {
-        "f": f,
-        "size": len(members),
+        "f": float(f),
+        "size": float(len(members)),
         "r2": float(clusters.r2[members].mean()),
         "second": float((clusters.r2_order2 - clusters.r2)[members].mean()),
         "rho": method.phase_coherence(phi.phi_l, phi.phi_r),
@@ -161,11 +168,11 @@ def recount(bars: Sequence[Float[Array, "_ 2"]], factor: float) -> tuple[int, ..
     return (1 + counts[0], *counts[1:])
 
 
-def too_small(size: float, r2: float, config: Config) -> str:
+def too_small(size: int, r2: float, config: Config) -> str:
     """Why a cluster is no matter for topology, in one sentence; empty where it is."""
     if size < config.topology_neurons:
         least = config.topology_neurons
-        return f"{size:g} neurons are too few for topology, which needs at least {least}."
+        return f"{size} neurons are too few for topology, which needs at least {least}."
     if r2 < config.topology_r2:
         return f"A mean R^2 of {r2:.3f} is too rough for topology (at least {config.topology_r2})."
     return ""
@@ -180,7 +187,7 @@ def frame(pre: Float[Array, "n n m"], config: Config) -> Row:
     alive = clusters.alive
     found = major(clusters, config.major_share)
     row: Row = {
-        "clusters": len(found),
+        "clusters": float(len(found)),
         "alive": float(alive.mean()),
         "first": float(clusters.r2[alive].mean()) if alive.any() else 0.0,
         "second": float((clusters.r2_order2 - clusters.r2)[alive].mean()) if alive.any() else 0.0,
@@ -242,8 +249,7 @@ def _alignment(pre: Float[Array, "n n m"], freq: Int[Array, " m"], n: int) -> di
     half = n // 2 + 1
     found: dict[str, object] = {}
     coprime = np.gcd(freq, n) == 1
-    for name, estimator, remap in (("argmax", "argmax", True), ("raw", "argmax", False),
-                                   ("centroid", "centroid", True)):  # fmt: skip
+    for name, (estimator, remap) in ALIGNMENTS.items():
         points = method.pad_points(pre, freq, estimator, remap)
         distance = method.torus_distance(points, n) if len(points) else np.empty(0)
         cells = np.rint(points).astype(int) % n

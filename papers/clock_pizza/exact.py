@@ -25,11 +25,12 @@ def theorem(n: int, neurons: int = 20, draws: int = 20) -> dict[str, Array]:
     """
     rng = np.random.default_rng(0)
     found: dict[str, list[float]] = {}
+    kinds: tuple[method.Circuit, ...] = ("disc", "torus")
     for _ in range(draws):
         f = int(rng.integers(1, n // 2 + 1))
         left, right = rng.uniform(0, 2 * np.pi, (2, neurons))
         circle = method.reference(n, f, "circle")
-        for kind, other in (("disc", left), ("torus", right)):
+        for kind, other in zip(kinds, (left, right), strict=True):
             x = _cluster(n, f, left, other)
             ideal = method.reference(n, f, kind)
             weights = np.linalg.lstsq(ideal, x, rcond=None)[0]
@@ -65,7 +66,7 @@ def coherence(n: int, neurons: int = 400) -> dict[str, Array]:
     }
 
 
-IDEAL = (("disc", 16), ("torus", 5))
+IDEAL: tuple[tuple[method.Circuit, int], ...] = (("disc", 16), ("torus", 5))
 """Hand-built networks, kind and phases: the ideal pizza, and the ideal MLP-Concat."""
 
 

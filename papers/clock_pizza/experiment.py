@@ -4,6 +4,7 @@
     net/...          networks of each architecture and attention rate, analysed (C4 to C14)
     deep/...         deeper MLPs, geometry and topology layer by layer (C10)
     control/...      networks untrained, or trained on permuted labels: no metric may see a disc
+    ablation/...     single settings changed: width, training share, kind of regularisation
 
 Light on purpose: what is heavy is imported inside `run_task`.
 """
@@ -37,19 +38,32 @@ def tasks(config: Config) -> list[Task]:
     for variant in config.deep_variants:
         found.append(_training(config, "deep", variant, config.networks(variant)))
     for control in config.controls:
-        for variant in control_variants(config):
+        for variant in cheap_variants(config):
             found.append(
                 _training(config, "control", variant, config.control_seeds, control=control)
+            )
+    for change in config.ablations:
+        for variant in cheap_variants(config):
+            found.append(
+                _training(config, "ablation", variant, config.ablation_seeds, change=change)
             )
     return found
 
 
-def control_variants(config: Config) -> tuple[Variant, ...]:
-    """What negative controls are made of: the cheap ones, MLPs and uniform attention."""
+def ablation_key(change: str, variant: Variant) -> str:
+    """The key of an ablation's task; a comma has no place in a key."""
+    return f"ablation/{change.replace(',', '/')}/{variant.key}"
+
+
+def cheap_variants(config: Config) -> tuple[Variant, ...]:
+    """What controls and ablations are made of: MLPs and uniform attention."""
     return tuple(v for v in config.variants if v.alpha == 0)
 
 
-def _training(config: Config, kind: str, variant: Variant, seeds: int, control: str = "") -> Task:
+def _training(
+    config: Config, kind: str, variant: Variant, seeds: int, control: str = "", change: str = ""
+) -> Task:
+    config = config.ablated(change)
     n, m = config.modulus, config.width if variant.depth == 1 else config.depth_width
     giga = 6e-9 * n * n * (m * n + (variant.depth - 1) * m * m)
     factor = LEARNED_ATTENTION if variant.alpha > 0 else 1.0
@@ -59,8 +73,8 @@ def _training(config: Config, kind: str, variant: Variant, seeds: int, control: 
     params = {"kind": kind, "arch": variant.arch, "alpha": variant.alpha, "depth": variant.depth}
     where = f"{kind}/{control}/{variant.key}" if control else f"{kind}/{variant.key}"
     return Task(
-        where,
-        {**params, "control": control},
+        ablation_key(change, variant) if change else where,
+        {**params, "control": control, "change": change},
         tuple(range(config.first_seed, config.first_seed + seeds)),
         START_SECONDS + train + looks,
         gpu_seconds=seeds * (steps * giga * GPU_GIGA_SECONDS + looks),
@@ -106,6 +120,12 @@ def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
     if config.deep_variants:
         results |= analysis.deep([outcomes[f"deep/{v.key}"] for v in config.deep_variants])
     for control in config.controls:
-        rows = [outcomes[f"control/{control}/{v.key}"] for v in control_variants(config)]
+        rows = [outcomes[f"control/{control}/{v.key}"] for v in cheap_variants(config)]
         results |= analysis.control(control, rows)
+    if config.ablations:
+        changed = [
+            [outcomes[ablation_key(change, v)] for v in cheap_variants(config)]
+            for change in config.ablations
+        ]
+        results |= analysis.ablations(changed)
     return results

@@ -1,4 +1,7 @@
-"""Results -> figures. Draws, computes nothing; single circuits are in `portraits.py`."""
+"""Results -> figures. Draws, computes nothing.
+
+Single circuits are in `portraits.py`, what stands behind the numbers in `checks.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from papers.clock_pizza import portraits
-from papers.clock_pizza.claims import PAPER_CKA, PAPER_LOGITS, PAPER_RSM
-from papers.clock_pizza.portraits import FOUR, LOOKS, shown, steps_note, title
+from papers.clock_pizza import checks, portraits
+from papers.clock_pizza.drawing import (
+    FOUR,
+    LOOKS,
+    colour,
+    headline,
+    perfect,
+    shown,
+    steps_note,
+    title,
+)
+from papers.clock_pizza.measures import PAPER_CKA, PAPER_LOGITS, PAPER_RSM
 from shared import plotting
 from shared.experiment.spec import Results
 
@@ -30,16 +42,6 @@ def figures(results: Results) -> Iterator[tuple[str, Figure]]:
             yield name, draw(results)
 
 
-def _colour(results: Results, row: int) -> Any:
-    """The four of the paper have colours of their own, attention rates between lie between."""
-    import matplotlib
-
-    name = str(results["variants"][row])
-    if name in FOUR:
-        return LOOKS[name].colour
-    return matplotlib.colormaps["viridis"](0.15 + 0.7 * float(results["alpha"][row]))
-
-
 def similarity(results: Results) -> Figure:
     """Tables 1 and 2: similarity with the manifolds, every network, beside the paper's numbers."""
     rows = shown(results)
@@ -53,8 +55,12 @@ def similarity(results: Results) -> Figure:
     fig, axes = plotting.figure(1, 4, width=13.0, height=3.2, sharey=True)
     for ax, (words, table, paper) in zip(axes[0], panels, strict=True):
         cells = [tuple(results[table][row]) for row, _ in rows]
-        names = [title(name) for _, name in rows]
-        plotting.interval_bars(ax, names, cells, {title(n): LOOKS[n] for _, n in rows})
+        names = [f"{title(name)}\n{int(perfect(results, row).sum())} networks, "
+                 f"{int(np.sum(results['cluster/variant'] == row))} clusters"
+                 for row, name in rows]  # fmt: skip
+        plotting.interval_bars(
+            ax, names, cells, dict(zip(names, (LOOKS[n] for _, n in rows), strict=True))
+        )
         for place, (_, name) in enumerate(rows):
             if name in paper:
                 ax.plot(paper[name], place, "|", color="black", markersize=18, markeredgewidth=1.6,
@@ -62,7 +68,7 @@ def similarity(results: Results) -> Figure:
         ax.set_xlim(0.5, 1.02)
         ax.set_title(words, fontsize=11)
         ax.set_xlabel("similarity, mean and 95 % interval")
-    _headline(fig, steps_note(results))
+    headline(fig, steps_note(results))
     plotting.legend_outside(fig)
     return fig
 
@@ -94,7 +100,7 @@ def interpolation(results: Results) -> Figure:
     axes[0, 1].set_ylabel("smallest radius / largest")
     for ax in axes[1]:
         ax.set_xlabel("attention rate α")
-    _headline(fig, f"From pizza to clock: {steps_note(results)}")
+    headline(fig, f"From pizza to clock: {steps_note(results)}")
     plotting.legend_outside(fig)
     return fig
 
@@ -103,10 +109,10 @@ def _per_network(ax: Axes, results: Results, column: str, rows: list[int], x: An
     """Every perfect network as a point, means joined."""
     means = []
     for row, where in zip(rows, x, strict=True):
-        values = results[f"net/{column}"][row][results["net/perfect"][row] == 1]
+        values = results[f"net/{column}"][row][perfect(results, row)]
         means.append(values.mean() if len(values) else np.nan)
         shift = 0.02 * (np.arange(len(values)) * 0.618034 % 1 - 0.5)
-        ax.plot(where + shift, values, "o", color=_colour(results, row), markersize=4, alpha=0.7)
+        ax.plot(where + shift, values, "o", color=colour(results, row), markersize=4, alpha=0.7)
     ax.plot(x, means, color=plotting.NEUTRAL, linewidth=1.3, zorder=1)
 
 
@@ -114,9 +120,9 @@ def discrepancy(results: Results) -> Figure:
     """Figure 6: maximum mean discrepancy between phase alignment distributions, with p."""
     rows = shown(results)
     places = [row for row, _ in rows]
-    fig, axes = plotting.figure(1, 2, height=4.4)
+    fig, axes = plotting.figure(1, 3, width=13.5, height=4.4)
     names = [title(name).replace(" (", "\n(") for _, name in rows]
-    for ax, how in zip(axes[0], ("argmax", "centroid"), strict=True):
+    for ax, how in zip(axes[0], ("argmax", "centroid"), strict=False):
         value = results[f"mmd/{how}"][np.ix_(places, places)]
         p = results[f"mmd/p_{how}"][np.ix_(places, places)]
         ax.imshow(np.nan_to_num(value[..., 0]), cmap="cividis", vmin=0, vmax=0.32)
@@ -126,26 +132,50 @@ def discrepancy(results: Results) -> Figure:
                 text = "-" if i == j else f"{value[i, j, 0]:.3f}\np = {p[i, j]:.2g}"
                 ax.text(j, i, text, ha="center", va="center", fontsize=10,
                         color="black" if bright else "white")  # fmt: skip
-        ax.set_xticks(range(len(rows)), names, fontsize=8.5)
-        ax.set_yticks(range(len(rows)), names, fontsize=8.5)
+        ax.set_xticks(range(len(rows)), names, fontsize=8)
+        ax.set_yticks(range(len(rows)), names, fontsize=8)
         ax.grid(visible=False)
         ax.set_title(f"MMD of the {how} estimator")
-    _headline(fig, "Kernel exp(cos + cos - 2); p by permuting networks")
+    _kernels(axes[0, 2], results)
+    headline(fig, f"Phase alignment, kernel exp(κ (cos + cos - 2)), κ = {results['kappa']:g}; "
+             "p by permuting networks")  # fmt: skip
+    plotting.legend_outside(fig)
     return fig
+
+
+def _kernels(ax: Axes, results: Results) -> None:
+    """The same distances under wider and narrower kernels."""
+    kappas = results["mmd/kappas"]
+    pairs = [(i, j) for i in range(len(FOUR)) for j in range(i + 1, len(FOUR))]
+    for mark, (i, j) in zip("os^vDP", pairs, strict=True):
+        line = "-" if FOUR[i] == "MLP-Concat" else "--"
+        label = f"{FOUR[i]} / {FOUR[j]}".replace("Attention", "Att").replace("MLP-", "")
+        hue = LOOKS[FOUR[j]].colour
+        ax.plot(kappas, results["mmd/kappa"][:, i, j], line, marker=mark, color=hue, label=label)
+    ax.set_xscale("log")
+    ax.set_xticks(kappas, [f"{kappa:g}" for kappa in kappas])
+    ax.set_xticks([], minor=True)
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("concentration κ of the kernel")
+    ax.set_ylabel("MMD, argmax estimator")
 
 
 def betti(results: Results) -> Figure:
     """Figure 7: what topology says of each cluster, per architecture and layer."""
     fig, axes = plotting.figure(1, 2, height=4.6, sharey=True)
     names = [title(str(name)) for name in results["variants"]]
+    skipped = [int(np.nansum(results["net/skipped"][row][perfect(results, row)]))
+               for row in range(len(names))]  # fmt: skip
     for ax, where in zip(axes[0], ("pre", "logits"), strict=True):
-        shares, counts = results[f"betti/{where}"], results[f"betti/{where}_clusters"]
-        _stacked(ax, shares, [f"{n}: {int(c)}" for n, c in zip(names, counts, strict=True)])
+        counts = results[f"betti/{where}_clusters"]
+        labels = [f"{name}: {int(count)} (+{less})"
+                  for name, count, less in zip(names, counts, skipped, strict=True)]  # fmt: skip
+        _stacked(ax, results[f"betti/{where}"], labels)
         ax.set_title(LAYER_NAMES[where])
     axes[0, 1].set_yticks(range(len(names)))
-    stable = np.nanmean(results["cluster/pre_stable"])
-    _headline(fig, f"Betti numbers, clusters examined beside the name; {100 * stable:.0f} % of the "
-              "numbers of layer 1 survive thresholds of 0.8 to 1.25 times")  # fmt: skip
+    stable = 100 * np.nanmean(results["cluster/pre_stable"])
+    headline(fig, f"Betti numbers: clusters examined (+ too small or rough). At thresholds of 0.8 "
+             f"to 1.25 times, {stable:.0f} % of layer 1's stay")  # fmt: skip
     plotting.legend_outside(fig)
     return fig
 
@@ -153,13 +183,12 @@ def betti(results: Results) -> Figure:
 def _stacked(ax: Axes, shares: Any, names: list[str]) -> None:
     for row in range(len(names)):
         left = 0.0
-        for kind, (label, look) in enumerate(MANIFOLD_LOOKS.items()):
+        for label, look in MANIFOLD_LOOKS.items():
             numbers = {"disc": " (1,0,0)", "torus": " (1,2,1)", "circle": " (1,1,0)"}
             order = ("disc", "circle", "torus", "other").index(label)
-            share, low, high = shares[row, order]
+            share = shares[row, order, 0]
             if not np.isfinite(share):
                 continue
-            del low, high, kind
             ax.barh(row, share, left=left, color=look.colour, label=label + numbers.get(label, ""),
                     height=0.7, alpha=0.85)  # fmt: skip
             left += share
@@ -172,7 +201,7 @@ def _stacked(ax: Axes, shares: Any, names: list[str]) -> None:
 def depth(results: Results) -> Figure:
     """Figure 7, deeper networks: similarity and topology layer by layer."""
     names = [str(name) for name in results["deep_variants"]]
-    fig, axes = plotting.figure(1, 2, height=4.2, width=11)
+    fig, axes = plotting.figure(1, 2, height=4.2, width=11.0)
     layers = results["deep/cka_disc"].shape[1]
     labels, cells = [], []
     for row, name in enumerate(names):
@@ -195,20 +224,20 @@ def depth(results: Results) -> Figure:
     else:
         axes[0, 1].remove()
     good, every = results["deep/perfect"].sum(axis=0)
-    _headline(fig, f"Deeper MLPs: {int(good)} of {int(every)} networks at 100 % test accuracy")
+    headline(fig, f"Deeper MLPs: {int(good)} of {int(every)} networks at 100 % test accuracy")
     plotting.legend_outside(fig)
     return fig
 
 
 def zhong(results: Results) -> Figure:
     """Figure 8: the two metrics of Zhong et al., every network a point."""
-    fig, axes = plotting.figure(1, 1, width=8, height=5)
+    fig, axes = plotting.figure(1, 1, width=8.0, height=5.0)
     ax = axes[0, 0]
     for row, name in enumerate(map(str, results["variants"])):
-        good = results["net/perfect"][row] == 1
+        good = perfect(results, row)
         marker = LOOKS[name].marker if name in LOOKS else "D"
         ax.plot(results["net/symmetricity"][row][good], results["net/irrelevance"][row][good],
-                marker, color=_colour(results, row), label=title(name), alpha=0.8,
+                marker, color=colour(results, row), label=title(name), alpha=0.8,
                 markersize=7)  # fmt: skip
     ax.set_xlabel("gradient symmetricity s")
     ax.set_ylabel("distance irrelevance q")
@@ -232,7 +261,7 @@ def coherence(results: Results) -> Figure:
                        label=title(name))  # fmt: skip
         ax.set_xlabel("phase coherence ρ of the cluster")
         ax.set_ylabel(f"CKA with the {kind}")
-    _headline(fig, "Disc or torus: one number, the coherence of phases (point size: neurons)")
+    headline(fig, "Disc or torus: one number, the coherence of phases (point size: neurons)")
     plotting.legend_outside(fig)
     return fig
 
@@ -240,7 +269,7 @@ def coherence(results: Results) -> Figure:
 def frequencies(results: Results) -> Figure:
     """How many frequencies a network uses, and which, with intervals."""
     rows = shown(results)
-    fig, axes = plotting.figure(1, 2, height=4.0, width=12)
+    fig, axes = plotting.figure(1, 2, height=4.0, width=12.0)
     number, used = results["frequency/number"], results["frequency/used"]
     top = int(np.max(np.nonzero(number[[r for r, _ in rows]].sum(axis=0))[0], initial=1)) + 1
     for place, (row, name) in enumerate(rows):
@@ -259,142 +288,16 @@ def frequencies(results: Results) -> Figure:
     axes[0, 1].set_xlabel("frequency f")
     axes[0, 1].set_ylabel("share of networks (95 % Wilson)")
     axes[0, 1].set_ylim(0, 1)
-    _headline(fig, steps_note(results))
+    headline(fig, steps_note(results))
     plotting.legend_outside(fig)
     return fig
-
-
-def sensitivity(results: Results) -> Figure:
-    """The number of clusters at every threshold: what the count depends on."""
-    rows = shown(results)
-    fig, axes = plotting.figure(1, len(rows), height=3.4, width=12, sharey=True)
-    shares = results["share_steps"]
-    looks = plotting.looks(*(f"R² ≥ {r2:g}" for r2 in results["r2_steps"]))
-    for ax, (row, name) in zip(axes[0], rows, strict=True):
-        for line, (label, look) in enumerate(looks.items()):
-            cells = [tuple(cell) for cell in results["counts"][row, line]]
-            plotting.band(ax, np.arange(len(shares)), cells, label, look)
-        ax.set_xticks(range(len(shares)), ["any\nneuron", *(f"{100 * s:g} %" for s in shares[1:])])
-        ax.set_title(title(name), fontsize=11)
-        ax.set_xlabel("least cluster size")
-    axes[0, 0].set_ylabel("frequencies per network")
-    _headline(fig, steps_note(results))
-    plotting.legend_outside(fig)
-    return fig
-
-
-def movie(results: Results) -> Figure:
-    """Training as a film: accuracy, clusters, energy shares and geometry against the step."""
-    panels = (
-        ("test_accuracy", "test accuracy"),
-        ("clusters", "major clusters"),
-        ("first", "first-order share of energy"),
-        ("second", "second-order share of energy"),
-        ("disc", "CKA with disc"),
-        ("torus", "CKA with torus"),
-    )
-    steps = results["frame_steps"]
-    fig, axes = plotting.figure(2, 3, height=6.2, sharex=True)
-    for ax, (name, words) in zip(axes.flat, panels, strict=True):
-        for row, variant in shown(results):
-            cells = results[f"movie/{name}"][row]
-            colour = LOOKS[variant].colour
-            known = np.where(np.isfinite(cells), cells, np.nan)
-            ax.fill_between(steps, known[:, 1], known[:, 2], color=colour, alpha=0.18, linewidth=0)
-            ax.plot(steps, cells[:, 0], color=colour, label=title(variant), linewidth=1.6)
-        ax.set_ylabel(words)
-    for row in results["movie/failed"]:
-        axes[0, 0].plot(steps, row[1:], color=_colour(results, int(row[0])), linestyle=":",
-                        linewidth=1.0, label="missed 100 % (excluded)")  # fmt: skip
-    axes[0, 1].set_ylim(bottom=0)
-    for ax in axes[1]:
-        ax.set_xlabel("gradient step")
-    axes[0, 0].set_xscale("log")
-    _headline(fig, f"Training: {steps_note(results)}")
-    plotting.legend_outside(fig)
-    return fig
-
-
-def readout(results: Results) -> Figure:
-    """The small second order: how much of a cluster the readout sees, and what it is needed for."""
-    rows = list(enumerate(map(str, results["variants"])))
-    names = [title(name) for _, name in rows]
-    looks = plotting.looks("disc", "circle", "second order out", "all mixed terms out",
-                           "first order out")  # fmt: skip
-    fig, axes = plotting.figure(1, 3, height=4.0, width=13.0, sharey=True)
-    for label in ("disc", "circle"):
-        cells = [tuple(results[f"table/seen_{label}"][row]) for row, _ in rows]
-        _rows(axes[0, 0], cells, looks[label], label)
-    axes[0, 0].set_xlabel("CKA of the part that the readout sees")
-    cells = [tuple(results["table/seen_share"][row]) for row, _ in rows]
-    _rows(axes[0, 1], cells, looks["disc"], "")
-    axes[0, 1].set_xlabel("share of the cluster's variance in that part")
-    for label, column in (("second order out", "second"), ("all mixed terms out", "mixed"),
-                          ("first order out", "first")):  # fmt: skip
-        for place, (row, _) in enumerate(rows):
-            values = results[f"net/accuracy_{column}"][row][results["net/perfect"][row] == 1]
-            y = place + 0.25 * (np.arange(len(values)) * 0.618034 % 1 - 0.5)
-            axes[0, 2].plot(values, y, looks[label].marker, color=looks[label].colour,
-                            markersize=5, alpha=0.6, label=label)  # fmt: skip
-    axes[0, 2].set_xlabel("accuracy on all pairs without that part")
-    axes[0, 0].set_yticks(range(len(names)), names)
-    axes[0, 0].set_ylim(len(names) - 0.5, -0.5)
-    _headline(fig, "What the readout sees of layer 1, and what the network loses without it")
-    plotting.legend_outside(fig)
-    return fig
-
-
-def _rows(ax: Axes, cells: list[Any], look: plotting.Look, label: str) -> None:
-    for place, (value, low, high) in enumerate(cells):
-        if np.isfinite(low) and np.isfinite(high):
-            ax.hlines(place, low, high, color=look.colour, linewidth=6, alpha=0.3)
-        ax.plot(value, place, look.marker, color=look.colour, markersize=8, label=label or None)
-
-
-def controls(results: Results) -> Figure:
-    """Controls of similarity: nothing but trained circuits reads as a disc."""
-    rows = shown(results)
-    fig, axes = plotting.figure(1, 2, height=4.2, sharey=True)
-    looks = plotting.looks("trained", "phases dealt anew", "random neurons",
-                           *(str(c) for c in results["controls"]))  # fmt: skip
-    names = [title(name) for _, name in rows]
-    for ax, kind in zip(axes[0], ("disc", "torus"), strict=True):
-        sets = {
-            "trained": [results[f"table/pre_cka_{kind}"][r] for r, _ in rows],
-            "phases dealt anew": [results[f"table/shuffled_{kind}"][r] for r, _ in rows],
-            "random neurons": [_mean(results, f"random_{kind}", r) for r, _ in rows],
-        }
-        places = {str(v): i for i, v in enumerate(results["control_variants"])}
-        for control in map(str, results["controls"]):
-            table = results[f"control/{control}/pre_cka_{kind}"]
-            none = np.full(3, np.nan)
-            sets[control] = [table[places[n]] if n in places else none for _, n in rows]
-        for label, cells in sets.items():
-            _rows(ax, [tuple(cell) for cell in cells], looks[label], label)
-        ax.set_xlabel(f"CKA with the {kind}")
-        ax.set_xlim(0, 1.02)
-    axes[0, 0].set_yticks(range(len(names)), names)
-    axes[0, 0].set_ylim(len(names) - 0.5, -0.5)
-    _headline(fig, "Controls: untrained, trained on permuted labels, and clusters taken apart")
-    plotting.legend_outside(fig)
-    return fig
-
-
-def _mean(results: Results, column: str, row: int) -> Any:
-    values = results[f"net/{column}"][row][results["net/perfect"][row] == 1]
-    return (np.mean(values) if len(values) else np.nan, np.nan, np.nan)
-
-
-def _headline(fig: Figure, text: str) -> None:
-    with plotting.style():
-        fig.suptitle(text, x=0.01, ha="left", fontsize=12)
 
 
 DRAWINGS: dict[str, tuple[Callable[[Results], Figure], tuple[str, ...]]] = {
     "ideal": (portraits.ideal, ()),
     "clusters": (portraits.clusters, ("example_pre",)),
     "activity": (portraits.activity, ("profile",)),
-    "alignment": (portraits.alignment, ("pad/histogram",)),
+    "alignment": (portraits.alignment, ("pad/argmax",)),
     "persistence": (portraits.persistence, ("bars_pre",)),
     "similarity": (similarity, ("table/pre_cka_disc",)),
     "interpolation": (interpolation, ("table/hole",)),
@@ -404,9 +307,10 @@ DRAWINGS: dict[str, tuple[Callable[[Results], Figure], tuple[str, ...]]] = {
     "zhong": (zhong, ("net/symmetricity",)),
     "coherence": (coherence, ("cluster/rho",)),
     "frequencies": (frequencies, ("frequency/used",)),
-    "sensitivity": (sensitivity, ("counts",)),
-    "movie": (movie, ("movie/test_accuracy",)),
-    "readout": (readout, ("table/seen_disc",)),
-    "controls": (controls, ("table/shuffled_disc",)),
+    "sensitivity": (checks.sensitivity, ("counts",)),
+    "movie": (checks.movie, ("movie/test_accuracy",)),
+    "readout": (checks.readout, ("table/seen_disc",)),
+    "controls": (checks.controls, ("table/shuffled_disc",)),
+    "ablations": (checks.ablations, ("ablation/pre_cka_disc",)),
 }
 """Every figure, and the arrays without which it is left out."""

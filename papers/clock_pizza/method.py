@@ -34,7 +34,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Real, Shaped
 
 Array = np.ndarray
-Kind = Literal["disc", "torus", "circle"]
+Circuit = Literal["disc", "torus"]
+Kind = Literal[Circuit, "circle"]
 
 
 # --- Clusters: which frequency a neuron has, and its phases ---------------------------------------
@@ -429,9 +430,7 @@ def gradient_symmetricity(
 # --- Ideal networks -------------------------------------------------------------------------------
 
 
-def handbuilt_net(
-    n: int, freqs: Sequence[int], n_phases: int, kind: Literal["disc", "torus"]
-) -> dict[str, Array]:
+def handbuilt_net(n: int, freqs: Sequence[int], n_phases: int, kind: Circuit) -> dict[str, Array]:
     """A network of simple neurons that adds mod n: the ideal pizza (disc) or torus circuit.
 
     relu(A[a] + B[b]) U with A = cos(theta_a + phi_L), B = cos(theta_b + phi_R) and

@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from papers.clock_pizza import method
+from papers.clock_pizza.drawing import (
+    DIMENSIONS,
+    LOOKS,
+    THRESHOLDS,
+    headline,
+    perfect,
+    pictures,
+    title,
+)
 from shared import plotting
 from shared.experiment.spec import Results
 
@@ -15,12 +24,6 @@ if TYPE_CHECKING:
 else:
     Figure = Any
 
-FOUR = ("MLP-Concat", "MLP-Add", "Attention 0.0", "Attention 1.0")
-WORDS = {"Attention 0.0": "Attention 0.0 (uniform)", "Attention 1.0": "Attention 1.0 (learned)"}
-LOOKS = plotting.looks(*FOUR)
-DIMENSIONS = plotting.looks("components (H0)", "loops (H1)", "voids (H2)")
-THRESHOLDS = (0.6, 0.6, 0.35)
-
 
 def cyclic() -> Any:
     """Colours that come back to where they began, as the residues do; about equally bright."""
@@ -28,32 +31,6 @@ def cyclic() -> Any:
 
     turn = 2 * np.pi * (np.arange(256)[:, None] / 256 + np.array([0, 1, 2]) / 3)
     return ListedColormap(0.46 + 0.40 * np.cos(turn))
-
-
-def shown(results: Results) -> list[tuple[int, str]]:
-    """Row and name of the paper's four architectures, as far as this run has them."""
-    names = [str(name) for name in results["variants"]]
-    return [(names.index(name), name) for name in FOUR if name in names]
-
-
-def pictures(results: Results) -> list[tuple[int, int, str]]:
-    """Place among the pictures, row among the variants, and name of the same."""
-    placed = [str(name) for name in results["pictured"]]
-    return [(placed.index(name), row, name) for row, name in shown(results)]
-
-
-def title(name: str) -> str:
-    """A variant's name with what its attention rate means."""
-    return WORDS.get(name, name)
-
-
-def steps_note(results: Results) -> str:
-    """When and how many: the fixed late step at which everything is counted."""
-    good, every = results["net/perfect"] == 1, np.isfinite(results["net/perfect"])
-    return (
-        f"{int(good.sum())} of {int(every.sum())} networks at 100 % test accuracy, "
-        f"n = {int(results['modulus'])}, step {int(results['steps'])}"
-    )
 
 
 def ideal(results: Results) -> Figure:
@@ -87,7 +64,8 @@ def clusters(results: Results) -> Figure:
     """Figure 2: the largest cluster of one network of each kind, before the ReLU and in logits."""
     rows = pictures(results)
     fig, axes = plotting.figure(2, len(rows), height=5.6)
-    n, mark = int(results["modulus"]), None
+    n = int(results["modulus"])
+    mark: Any = None
     for column, (row, _, name) in enumerate(rows):
         colour = results["example_sum"][row]
         for line, where in enumerate(("pre", "logits")):
@@ -102,7 +80,7 @@ def clusters(results: Results) -> Figure:
     axes[0, 0].set_ylabel("layer 1, component 2")
     axes[1, 0].set_ylabel("logits, component 2")
     fig.colorbar(mark, ax=axes.ravel().tolist(), label="f (a + b) mod n", shrink=0.7)
-    _headline(fig, "Largest cluster of one network each (point size: component 3)")
+    headline(fig, "Largest cluster of one network each (point size: component 3)")
     return fig
 
 
@@ -137,39 +115,47 @@ def activity(results: Results) -> Figure:
 def alignment(results: Results) -> Figure:
     """Figures 4 and 5: where neurons respond most, and how far from a = b that is."""
     rows = pictures(results)
-    fig, axes = plotting.figure(1, len(rows) + 1, width=13.0, height=3.5)
-    n = int(results["modulus"])
-    for ax, (place, row, name) in zip(axes[0], rows, strict=False):
-        counts = results["pad/histogram"][place]
-        places = np.argwhere(counts > 0)
-        sizes = counts[places[:, 0], places[:, 1]]
-        ax.plot([0, n - 1], [0, n - 1], color="#BBBBBB", linewidth=1, zorder=1)
-        ax.scatter(
-            places[:, 1],
-            places[:, 0],
-            s=(120 / n) * np.minimum(sizes, 12) ** 0.8,
-            color=LOOKS[name].colour,
-            linewidth=0,
-            zorder=2,
-        )
-        good = int((results["net/perfect"][row] == 1).sum())
-        ax.set_title(f"{title(name)}\n{int(counts.sum())} neurons, {good} networks", fontsize=9.5)
-        ax.set_xlabel("b*, remapped")
-        ax.set_aspect("equal")
-    axes[0, 0].set_ylabel("a*, remapped")
-    ax = axes[0, -1]
-    for _, row, name in rows:
-        cells = results["pad/distances_argmax"][row]
+    fig, axes = plotting.figure(2, len(rows) + 1, width=13.0, height=6.4)
+    for line, how in enumerate(("argmax", "centroid")):
+        for column, (place, row, name) in enumerate(rows):
+            _points(axes[line, column], results[f"pad/{how}"][place], LOOKS[name])
+            axes[line, column].set_xlabel("b*, remapped")
+            if line == 0:
+                neurons, good = int(results["pad/argmax"][place].sum()), perfect(results, row).sum()
+                words = f"{title(name)}\n{neurons} neurons, {int(good)} networks"
+                axes[0, column].set_title(words, fontsize=9.5)
+        axes[line, 0].set_ylabel(f"{how}: a*, remapped")
+    _distances(axes[0, -1], results, "argmax", "remapped argmax")
+    _distances(axes[1, -1], results, "raw", "argmax, not remapped")
+    plotting.legend_outside(fig)
+    return fig
+
+
+def _points(ax: Any, counts: Any, look: plotting.Look) -> None:
+    n = len(counts)
+    places = np.argwhere(counts > 0)
+    sizes = (120 / n) * np.minimum(counts[places[:, 0], places[:, 1]], 12) ** 0.8
+    ax.plot([0, n - 1], [0, n - 1], color="#BBBBBB", linewidth=1, zorder=1)
+    ax.scatter(places[:, 1], places[:, 0], s=sizes, color=look.colour, linewidth=0, zorder=2)
+    ax.set_xlim(-1, n)
+    ax.set_ylim(-1, n)
+    ax.set_aspect("equal")
+
+
+def _distances(ax: Any, results: Results, how: str, words: str) -> None:
+    """Shares of neurons at each distance to the line a = b, and what a uniform law has."""
+    for _, row, name in pictures(results):
+        cells = results[f"pad/distances_{how}"][row]
         x = np.arange(len(cells))
         ax.fill_between(x, cells[:, 1], cells[:, 2], color=LOOKS[name].colour, alpha=0.18, lw=0)
         ax.plot(x, cells[:, 0], color=LOOKS[name].colour, label=title(name))
-    ax.axhline(2 / n, color=plotting.NEUTRAL, linestyle="--", linewidth=1.2, label="uniform")
+    ax.axhline(2 / int(results["modulus"]), color=plotting.NEUTRAL, linestyle="--", linewidth=1.2,
+               label="uniform")  # fmt: skip
     ax.set_yscale("symlog", linthresh=0.01)
     ax.set_ylim(0, 1)
+    ax.set_title(words, fontsize=9.5)
     ax.set_xlabel("distance to a = b (steps)")
     ax.set_ylabel("share of neurons")
-    plotting.legend_outside(fig)
-    return fig
 
 
 def persistence(results: Results) -> Figure:
@@ -194,11 +180,6 @@ def persistence(results: Results) -> Figure:
             else:
                 ax.set_xlabel("birth (scaled distance)")
         axes[line, 0].set_ylabel(f"{where}: death")
-    _headline(fig, "Persistence of one cluster each; what lies above its dotted line counts")
+    headline(fig, "Persistence of one cluster each; what lies above its dotted line counts")
     plotting.legend_outside(fig)
     return fig
-
-
-def _headline(fig: Figure, text: str) -> None:
-    with plotting.style():
-        fig.suptitle(text, x=0.01, ha="left", fontsize=12)

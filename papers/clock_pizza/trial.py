@@ -20,7 +20,6 @@ from shared.groups.networks import (
     Params,
     embedding_gradients,
     forward_grid,
-    init,
     readout,
 )
 from shared.groups.task import CayleyTask, permuted_labels, stacked_labels, train_masks
@@ -71,22 +70,20 @@ def train(config: Config, task: Task, run: Run) -> Outcome:
         and `symmetricity`, for more what `look_inside_deep` does.
         The control "permuted" has answers that no circuit explains; "untrained" has no movie.
     """
-    variant, control = variant_of(task), task.params.get("control", "")
+    config, variant = config.ablated(task.params.get("change", "")), variant_of(task)
     spec, seeds = model_spec(config, variant), task.seeds
-    # The keys depend on the seed alone, so that variants of one shape start from the same weights.
-    keys = seed_keys(seeds, "clock_pizza")
-    if control == "untrained":
-        params, found = jax.vmap(lambda key: init(key, spec))(keys), {}
+    start = _start(config, task, spec)
+    if task.params.get("control", "") == "untrained":
+        params, found = start.params, {}
     else:
-        params, found = _trained(config, task, run, spec)
+        params, found = _trained(config, start, run, spec, variant.alpha)
     look = _look if variant.depth == 1 else look_inside_deep
     rows = [look(network_params(params, i), spec, variant.alpha, config) for i in range(len(seeds))]
     return found | {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
-def _trained(
-    config: Config, task: Task, run: Run, spec: ModelSpec
-) -> tuple[Params, dict[str, Array]]:
+def _start(config: Config, task: Task, spec: ModelSpec) -> TrainState:
+    """The networks before the first step, each with its own weights and its own split."""
     variant, seeds = variant_of(task), task.seeds
     attention = variant.arch == "attention"
     hyper = Hyper(
@@ -95,17 +92,23 @@ def _trained(
         l2=config.attention_l2 if attention else config.l2,
         alpha=variant.alpha,
     )
-    tspec = TrainSpec(config.steps)
     data = CayleyTask(cyclic(config.modulus), config.train_share)
     shuffled = task.params.get("control", "") == "permuted"
     labels = permuted_labels(data, seeds) if shuffled else stacked_labels(data, len(seeds))
-    keys = seed_keys(seeds, "clock_pizza")
-    start = init_train(keys, spec, tspec, train_masks(data, seeds), labels, hyper)
+    # The keys depend on the seed alone, so that variants of one shape start from the same weights.
+    keys, tspec = seed_keys(seeds, "clock_pizza"), TrainSpec(config.steps)
+    return init_train(keys, spec, tspec, train_masks(data, seeds), labels, hyper)
+
+
+def _trained(
+    config: Config, start: TrainState, run: Run, spec: ModelSpec, alpha: float
+) -> tuple[Params, dict[str, Array]]:
+    tspec = TrainSpec(config.steps)
 
     def chunk(state: TrainState) -> tuple[TrainState, dict[str, Array]]:
         state, metrics = train_chunk(state, spec, tspec, config.frame_steps)
-        frames = [circuits.frame(_first_pre(network_params(state.params, i), spec, variant.alpha),
-                                 config) for i in range(len(seeds))]  # fmt: skip
+        frames = [circuits.frame(_first_pre(network_params(state.params, i), spec, alpha), config)
+                  for i in range(len(state.step))]  # fmt: skip
         looked = {name: np.array([row[name] for row in frames]) for name in frames[0]}
         return state, {name: np.asarray(value) for name, value in metrics.items()} | looked
 
@@ -195,7 +198,7 @@ def _topology(
         }
     looked = config.topology_clusters if config.with_topology else 0
     for f, row in zip(found[:looked], rows, strict=False):
-        if circuits.too_small(row["size"], row["r2"], config):
+        if circuits.too_small(int(row["size"]), row["r2"], config):
             skipped += 1
             continue
         members = clusters.members[f]
@@ -272,7 +275,7 @@ def _deep_row(pre: Float[Array, "n n m"], clusters: method.Clusters, f: int, con
     x = pre[..., members].reshape(n * n, -1)
     both = float(clusters.r2_order2[members].mean())
     first = float(clusters.r2[members].mean())
-    row: Row = {"f": f, "size": len(members), "r2": first, "second": both - first}
+    row: Row = {"f": float(f), "size": float(len(members)), "r2": first, "second": both - first}
     row |= {f"cka_{kind}": method.linear_cka(x, method.reference(n, f, kind)) for kind in MANIFOLDS}
     if config.with_topology and not circuits.too_small(len(members), both, config):
         row |= circuits.topology(x, config)[0]

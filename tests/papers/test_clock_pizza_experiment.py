@@ -18,6 +18,7 @@ from papers.clock_pizza import (
     exact,
     experiment,
     figures,
+    measures,
     method,
     oracle,
     trial,
@@ -27,19 +28,22 @@ from papers.clock_pizza.config import PRESETS, Config, Variant
 from shared import plotting
 from shared.experiment.ledger import judge
 from shared.experiment.spec import Estimate, Verdict
-from shared.groups.networks import ModelSpec, forward_embeddings, init
+from shared.groups.networks import ModelSpec, forward_embeddings, init, residual_logits
 
 N = 13
+ABLATED = ", ".join(config.ABLATED)
 TINY = Config(
     seeds=3,
     modulus=N,
-    alphas=(0.0, 0.5, 1.0),
+    alphas=(0.0, 0.25, 0.5, 0.75, 1.0),
     between_seeds=3,
     steps=40,
     frames=4,
     depths=(2,),
     depth_seeds=2,
     control_seeds=2,
+    ablations=("width=24", "l2=0,weight_decay=1"),
+    ablation_seeds=2,
     topology="off",
     topology_neurons=4,
     permutations=50,
@@ -61,6 +65,11 @@ def refused(**fields: object) -> str:
         ({"alphas": (0.0, 1.5)}, "alphas must be in [0, 1]; got 1.5."),
         ({"alphas": (-0.1,)}, "alphas must be in [0, 1]; got -0.1."),
         ({"alphas": (float("nan"),)}, "alphas must be in [0, 1]; got nan."),
+        ({"width": 0}, "width must be at least 1; got 0."),
+        ({"train_share": 0.0}, "train-share must be between 0 and 1; got 0.0."),
+        ({"ablations": ("heads=2",)}, f"ablations must change {ABLATED}; got 'heads=2'."),
+        ({"ablations": ("width=big",)}, "ablations: 'big' is no value for width."),
+        ({"ablations": ("width=0",)}, "width must be at least 1; got 0."),
         ({"alphas": ()}, "alphas must be at least one value; got none."),
         ({"alphas": (0.5, 0.5)}, "alphas must be without repetition; got a value twice."),
         ({"architectures": ("mlp",)}, "architectures must be of concat, add, attention; got mlp."),
@@ -98,6 +107,7 @@ def test_variants_and_tasks() -> None:
     assert counts["deep/arch=add/depth=2"] == 2
     assert counts["control/permuted/arch=concat"] == 2
     assert "control/untrained/arch=attention/alpha=1" not in counts
+    assert counts["ablation/l2=0/weight_decay=1/arch=add"] == 2
     paper = PRESETS["paper"]
     assert (paper.modulus, paper.embedding, paper.train_share) == (59, 128, 0.9)
     assert (paper.learning_rate, paper.l2) == (7.5e-4, 1e-5)
@@ -238,8 +248,9 @@ def test_uniform_attention_is_additive_and_learned_is_not(alpha: float) -> None:
         assert np.abs(mixed).max() < 1e-5
     else:
         assert np.abs(mixed).max() > 1e-3
-    rest = net.logits - net.post @ net.out
-    np.testing.assert_allclose(rest - rest[:1], 0, atol=1e-4)  # the residual sees b alone at first
+    # Beside the neurons, only the residual stream reaches the logits.
+    rest = residual_logits(params, SPECS[alpha], np.float32(alpha) if alpha else None)
+    np.testing.assert_allclose(net.logits - net.post @ net.out, rest, atol=1e-4)
 
 
 def test_symmetricity_is_that_of_the_method() -> None:
@@ -287,7 +298,12 @@ def outcomes() -> dict[str, Any]:
         | {
             f"control/{control}/{v.key}": disc
             for control in TINY.controls
-            for v in experiment.control_variants(TINY)
+            for v in experiment.cheap_variants(TINY)
+        }
+        | {
+            experiment.ablation_key(change, v): outcome("disc", 2, miss=1)
+            for change in TINY.ablations
+            for v in experiment.cheap_variants(TINY)
         }
     )
 
@@ -308,8 +324,8 @@ def test_networks_that_miss_are_counted_shown_and_excluded(
     assert len(analysis.per_network(net, "rho")) == 3
     failed = results["movie/failed"]
     assert failed[:, 0].tolist() == [row, row] and failed[:, -1].tolist() == [0.9, 0.9]
-    assert results["pad/histogram"][row].sum() == 3 * 10
-    assert figures.steps_note(results).startswith("15 of 17 networks at 100 % test accuracy")
+    assert results["pad/argmax"][row].sum() == 3 * 10
+    assert figures.steps_note(results).startswith("21 of 23 networks at 100 % test accuracy")
 
 
 def test_clusters_are_weighted_by_size_within_a_network() -> None:
@@ -337,7 +353,7 @@ def test_discrepancy_of_variants(results: dict[str, np.ndarray]) -> None:
     np.testing.assert_array_equal(value, value.swapaxes(0, 1))
     assert value[i, j, 0] > 0.1 and np.isnan(value[i, i, 0])
     assert p[i, j] == pytest.approx(2 / 20, abs=0.06)  # 3 against 3 networks
-    points = [analysis._points(h) for h in np.array([[[0, 2], [1, 0]]])]
+    points = [analysis._points(h) for h in np.array([[[0.0, 2], [1, 0]]])]
     np.testing.assert_allclose(points[0], np.pi * np.array([[0, 1], [0, 1], [1, 0]]))
 
 
@@ -348,7 +364,7 @@ def test_jackknife_is_the_standard_error_of_a_mean() -> None:
     groups += [rng.normal(x, 0.4, (30, 2)) for x in rng.normal(1.5, 0.3, 12)]
     error = analysis._jackknife(*method.kernel_sums(groups), 12)
     draws = []
-    for _ in range(300):
+    for _ in range(150):
         new = [rng.normal(x, 0.4, (30, 2)) for x in rng.normal(0, 0.3, 12)]
         new += [rng.normal(x, 0.4, (30, 2)) for x in rng.normal(1.5, 0.3, 12)]
         draws.append(method.permutation_test(*method.kernel_sums(new), 12, 1)[0])
@@ -397,8 +413,8 @@ def estimate(label: str, value: float, half: float = 0.01) -> Estimate:
 
 def test_rules_at_their_edges() -> None:
     by_id = {claim.id: claim.judge for claim in claims.CLAIMS}
-    own = [estimate(f"own, {name}", value) for name, value in claims.PAPER_CKA.items()]
-    other = [estimate(f"other, {name}", 0.7) for name in claims.PAPER_CKA]
+    own = [estimate(f"own, {name}", value) for name, value in measures.PAPER_CKA.items()]
+    other = [estimate(f"other, {name}", 0.7) for name in measures.PAPER_CKA]
     assert by_id["C5"](own + other) is Verdict.REPRODUCED
     low = [estimate(e.label, e.value - 0.06) for e in own]
     assert by_id["C5"](low + other) is Verdict.PARTLY
@@ -435,7 +451,7 @@ def test_every_figure_draws(results: dict[str, np.ndarray], tmp_path: Path) -> N
     for name in ("bars_pre", "bars_logits"):
         full[name] = np.full_like(results[name], np.nan)
         full[name][:, :2] = bars
-    full |= {f"betti/{where}": np.full((5, 4, 3), 0.25) for where in ("pre", "logits")}
+    full |= {f"betti/{where}": np.full((7, 4, 3), 0.25) for where in ("pre", "logits")}
     full["cluster/pre_stable"] = np.ones(3)
     drawn = dict(figures.figures(full))
     assert sorted(drawn) == sorted(figures.DRAWINGS)

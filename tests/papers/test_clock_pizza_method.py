@@ -62,7 +62,7 @@ def test_rank_of_ideal_clusters() -> None:
 
 
 @pytest.mark.parametrize("kind", ["disc", "torus"])
-def test_factors_have_the_weights_of_the_proof(kind: str) -> None:
+def test_factors_have_the_weights_of_the_proof(kind: method.Circuit) -> None:
     """cos(t + phi) = cos t cos phi - sin t sin phi, so W has the rows (cos phi, -sin phi)."""
     left, right = random_phases(6)
     right = left if kind == "disc" else right
@@ -252,7 +252,8 @@ def test_mmd_of_the_line_and_the_uniform_law() -> None:
     assert oracle.mmd2_diagonal_uniform() == pytest.approx(0.0915763, abs=1e-7)
     assert np.sqrt(oracle.mmd2_diagonal_uniform()) == pytest.approx(0.302616, abs=1e-6)
     assert mmd2_unbiased(line, spread) == pytest.approx(0.0915763, abs=3e-3)
-    halves = [mmd2_unbiased(*np.split(rng.permutation(spread)[:400], 2)) for _ in range(40)]
+    draws = [rng.permutation(spread)[:400] for _ in range(40)]
+    halves = [mmd2_unbiased(draw[:200], draw[200:]) for draw in draws]
     assert abs(np.mean(halves)) < 3 * np.std(halves) / np.sqrt(40)
     assert min(halves) < 0 < max(halves)
 
@@ -277,7 +278,7 @@ def test_permutations_move_whole_networks() -> None:
 @pytest.mark.parametrize(
     ("kind", "betti"), [("circle", (1, 1, 0)), ("disc", (1, 0, 0)), ("torus", (1, 2, 1))]
 )
-def test_betti_numbers_of_the_manifolds(kind: str, betti: tuple[int, ...]) -> None:
+def test_betti_numbers_of_the_manifolds(kind: method.Kind, betti: tuple[int, ...]) -> None:
     pytest.importorskip("ripser")
     found, diagrams = betti_numbers(reference(N, 3, kind))
     assert found == betti
@@ -306,7 +307,7 @@ def test_both_packages_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ours == theirs == (1, 2, 1)
     for a, b in zip(diagrams[1:], others[1:], strict=True):
         longest = [np.sort(d[:, 1] - d[:, 0])[::-1][:2] for d in (a, b)]
-        np.testing.assert_allclose(*longest, atol=1e-5)
+        np.testing.assert_allclose(longest[0], longest[1], atol=1e-5)
 
 
 def test_without_a_package_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,7 +373,8 @@ def test_gradient_symmetricity_of_addition_is_one() -> None:
 
 def test_gradient_symmetricity_by_hand() -> None:
     """Linear logits: the gradients are the columns of two matrices, whatever a and b are."""
-    left, right = np.float32([[1, 0, 2], [0, 1, 0]]), np.float32([[1, 1, 2], [1, 0, 0]])
+    left = np.array([[1, 0, 2], [0, 1, 0]], np.float32)
+    right = np.array([[1, 1, 2], [1, 0, 0]], np.float32)
     cosines = [1 / np.sqrt(2), 0.0, 1.0]
     drawn = np.random.default_rng(4).choice(27, 9, replace=False) % 3
     found = gradient_symmetricity(
@@ -396,7 +398,7 @@ def test_gradient_symmetricity_by_hand() -> None:
         ("torus", 60, 0.1350949),
     ],
 )
-def test_amplitudes(kind: str, n_phases: int, amplitude: float) -> None:
+def test_amplitudes(kind: method.Circuit, n_phases: int, amplitude: float) -> None:
     net = handbuilt_net(N, (1,), n_phases, kind)
     post = np.maximum(net["A"][5] + net["B"][17], 0)
     wave = np.mean(post * np.exp(1j * (net["phi_l"] + net["phi_r"])))
@@ -415,7 +417,7 @@ def test_amplitudes(kind: str, n_phases: int, amplitude: float) -> None:
     [("disc", 16, 0.1023, 0.0141, 0.0416), ("torus", 8, 0.1186, 0.1149, 0.953)],
 )
 def test_handbuilt_networks_add(
-    kind: str, n_phases: int, mean: float, least: float, irrelevance: float
+    kind: method.Circuit, n_phases: int, mean: float, least: float, irrelevance: float
 ) -> None:
     logits = forward(handbuilt_net(N, (6, 7, 17), n_phases, kind))[1]
     lead = margins(logits)

@@ -4,6 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from papers.clock_pizza.method import (
+    Circuit,
+    Kind,
     cluster_by_frequency,
     cluster_logits,
     distance_irrelevance,
@@ -25,7 +27,8 @@ N = 59
 
 
 def test_an_ideal_pizza_is_a_disc_and_an_ideal_torus_is_none():
-    for kind, own, disc, rho in (("disc", 2, 1, 1), ("torus", 4, 0.5**0.5, 0)):
+    ideal: list[tuple[Circuit, int, float, float]] = [("disc", 2, 1, 1), ("torus", 4, 0.5**0.5, 0)]
+    for kind, own, disc, rho in ideal:
         net = handbuilt_net(N, (6, 7, 17), 8, kind)
         pre, logits = forward(net)
         assert np.mean(logits.argmax(axis=2) == np.add.outer(range(N), range(N)) % N) == 1
@@ -79,7 +82,12 @@ def test_topology():
         return
     from papers.clock_pizza.method import betti_numbers
 
-    for kind, betti in (("circle", (1, 1, 0)), ("disc", (1, 0, 0)), ("torus", (1, 2, 1))):
+    known: dict[Kind, tuple[int, ...]] = {
+        "circle": (1, 1, 0),
+        "disc": (1, 0, 0),
+        "torus": (1, 2, 1),
+    }
+    for kind, betti in known.items():
         assert betti_numbers(reference(N, 3, kind))[0] == betti
 
 
