@@ -248,7 +248,7 @@ PRESETS = {
     "quick": Config(
         seeds=8,
         modulus=31,
-        alphas=(0.0, 0.6, 0.8, 1.0),
+        alphas=(0.0, 0.3, 0.6, 0.8, 1.0),
         between_seeds=4,
         embedding=48,
         width=160,
@@ -277,7 +277,7 @@ PRESETS = {
         l2=1e-4,
         attention_learning_rate=5e-3,
         depths=(2, 3),
-        depth_seeds=4,
+        depth_seeds=3,
         depth_width=128,
         control_seeds=3,
         ablations=("width=96", "train_share=0.5", "l2=0,attention_l2=0,weight_decay=1"),

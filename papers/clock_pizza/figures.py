@@ -120,7 +120,7 @@ def discrepancy(results: Results) -> Figure:
     """Figure 6: maximum mean discrepancy between phase alignment distributions, with p."""
     rows = shown(results)
     places = [row for row, _ in rows]
-    fig, axes = plotting.figure(1, 3, width=13.5, height=4.4)
+    fig, axes = plotting.figure(1, 3, width=12.5, height=4.0)
     names = [title(name).replace(" (", "\n(") for _, name in rows]
     for ax, how in zip(axes[0], ("argmax", "centroid"), strict=False):
         value = results[f"mmd/{how}"][np.ix_(places, places)]

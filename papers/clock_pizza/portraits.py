@@ -63,7 +63,7 @@ def ideal(results: Results) -> Figure:
 def clusters(results: Results) -> Figure:
     """Figure 2: the largest cluster of one network of each kind, before the ReLU and in logits."""
     rows = pictures(results)
-    fig, axes = plotting.figure(2, len(rows), height=5.6)
+    fig, axes = plotting.figure(2, len(rows), width=9.0, height=5.0)
     n = int(results["modulus"])
     mark: Any = None
     for column, (row, _, name) in enumerate(rows):
@@ -118,7 +118,7 @@ def alignment(results: Results) -> Figure:
     fig, axes = plotting.figure(2, len(rows) + 1, width=13.0, height=6.4)
     for line, how in enumerate(("argmax", "centroid")):
         for column, (place, row, name) in enumerate(rows):
-            _points(axes[line, column], results[f"pad/{how}"][place], LOOKS[name])
+            _cells(axes[line, column], results[f"pad/{how}"][place], LOOKS[name])
             axes[line, column].set_xlabel("b*, remapped")
             if line == 0:
                 neurons, good = int(results["pad/argmax"][place].sum()), perfect(results, row).sum()
@@ -131,15 +131,17 @@ def alignment(results: Results) -> Figure:
     return fig
 
 
-def _points(ax: Any, counts: Any, look: plotting.Look) -> None:
-    n = len(counts)
-    places = np.argwhere(counts > 0)
-    sizes = (120 / n) * np.minimum(counts[places[:, 0], places[:, 1]], 12) ** 0.8
-    ax.plot([0, n - 1], [0, n - 1], color="#BBBBBB", linewidth=1, zorder=1)
-    ax.scatter(places[:, 1], places[:, 0], s=sizes, color=look.colour, linewidth=0, zorder=2)
-    ax.set_xlim(-1, n)
-    ax.set_ylim(-1, n)
-    ax.set_aspect("equal")
+def _cells(ax: Any, counts: Any, look: plotting.Look) -> None:
+    """Neurons at each place of the torus as a heat map in the look's colour, empty cells left."""
+    from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+
+    shades = LinearSegmentedColormap.from_list("shades", ["#DDDDDD", look.colour, "#111111"])
+    n, most = len(counts), max(int(counts.max()), 1)
+    seen = np.ma.masked_equal(counts, 0)
+    ax.plot([0, n - 1], [0, n - 1], color="#BBBBBB", linewidth=1, zorder=0)
+    ax.imshow(seen, origin="lower", cmap=shades, norm=PowerNorm(0.4, 0, most),
+              interpolation="nearest", zorder=2)  # fmt: skip
+    ax.grid(visible=False)
 
 
 def _distances(ax: Any, results: Results, how: str, words: str) -> None:
