@@ -72,7 +72,7 @@ class Config:
     """Attention heads (Zhong et al.: 4)."""
     steps: int = 10_000
     """Full-batch gradient steps; every count is taken at the last one (paper: not known)."""
-    frames: int = 40
+    frames: int = 20
     """How many times the circuit is looked at during training, evenly spaced."""
     train_share: float = 0.9
     """Share of the n x n ordered pairs that is trained on (sister paper: 0.9)."""

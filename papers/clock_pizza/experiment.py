@@ -20,12 +20,13 @@ from shared.experiment.spec import Outcome, Results, Run, Task
 if TYPE_CHECKING:
     import numpy as np
 
-# Predicted cost on one core: seconds to compile and look inside, and per 10^9 multiplications of
-# training (six for each of n n m n in an update).
-START_SECONDS = 4.0
-GIGA_SECONDS = {"concat": 0.013, "add": 0.013, "attention": 0.016}
-LEARNED_ATTENTION = 3.0  # attention weights differ from pair to pair
-ANALYSIS_SECONDS = 6.0  # at n = 59, most of it distances and persistence
+# Predicted cost on one core: seconds a network's share of compiling takes, and per 10^9 operations
+# of training (six for each of n n m n in an update).
+START_SECONDS = 1.0
+GIGA_SECONDS = {"concat": 0.009, "add": 0.009, "attention": 0.012}
+LEARNED_ATTENTION = 1.7  # attention weights differ from pair to pair
+FRAME_SECONDS = 0.06  # a look at the circuit in training, at n = 59 and width 256
+ANALYSIS_SECONDS = 2.5  # the look at its end, most of it distances and persistence
 # On a GPU, all networks together; a guess from the number of operations, never measured.
 GPU_GIGA_SECONDS = 5e-5
 
@@ -69,7 +70,8 @@ def _training(
     factor = LEARNED_ATTENTION if variant.alpha > 0 else 1.0
     steps = 0 if control == "untrained" else config.steps
     train = steps * giga * GIGA_SECONDS[variant.arch] * factor
-    looks = ANALYSIS_SECONDS * (n / 59) ** 2 * (1 if variant.depth == 1 else 0.3)
+    frames = FRAME_SECONDS * config.frames * n * n * m / (59**2 * 256)
+    looks = ANALYSIS_SECONDS * (n / 59) ** 2 * variant.depth + (frames if steps else 0.0)
     params = {"kind": kind, "arch": variant.arch, "alpha": variant.alpha, "depth": variant.depth}
     where = f"{kind}/{control}/{variant.key}" if control else f"{kind}/{variant.key}"
     return Task(

@@ -76,7 +76,7 @@ def refused(**fields: object) -> str:
         ({"architectures": ()}, "architectures must be at least one; got none."),
         ({"embedding": 10}, "embedding must be a multiple of 4 heads; got 10."),
         ({"modulus": 3}, "modulus must be at least 5; got 3."),
-        ({"steps": 41}, "steps must be a multiple of 40 frames; got 41."),
+        ({"steps": 41}, "steps must be a multiple of 20 frames; got 41."),
         ({"train_share": 1.0}, "train-share must be between 0 and 1; got 1.0."),
         ({"depths": (5,)}, "depths must be in 2 ... 4; got 5."),
         ({"controls": ("none",)}, "controls must be of untrained, permuted; got none."),

@@ -121,6 +121,17 @@ def test_shares_of_a_relu() -> None:
         assert post.r2_order2[0] - post.r2[0] == pytest.approx(0.1088 + 0.1087, abs=5e-4)
 
 
+def test_the_second_order_counts_for_the_frequency() -> None:
+    """Deeper layers mix cos(a) + cos(b) with cos(a + b): the frequency is that of both together."""
+    x = 2 * np.pi * np.arange(13) / 13
+    weak = 0.5 * simple(13, 3, [0.2], [1.0])
+    pre = weak + 0.8 * np.cos(2 * np.add.outer(x, x) + 0.4)[..., None]
+    found = cluster_by_frequency(pre)
+    assert found.freq.tolist() == [2]
+    assert found.r2[0] == pytest.approx(0, abs=1e-12)
+    assert found.r2_order2[0] == pytest.approx(0.64 / (0.64 + 0.5))
+
+
 def test_members_dead_neurons_and_the_nyquist_frequency() -> None:
     n = 8
     a = (-1.0) ** np.arange(n)
@@ -286,6 +297,15 @@ def test_betti_numbers_of_the_manifolds(kind: method.Kind, betti: tuple[int, ...
     x = reference(N, 3, kind)
     turn = np.linalg.qr(np.random.default_rng(0).normal(size=(x.shape[1],) * 2))[0]
     assert betti_numbers(40 * x @ turn + 3)[0] == betti
+
+
+def test_landmarks_are_distinct_far_apart_and_of_unit_size() -> None:
+    disc = np.repeat(reference(N, 1, "disc"), 2, axis=0) @ np.diag([3.0, 3.0])
+    found = method._landmarks(disc, 25, 0.99)
+    assert np.mean(np.sum(found**2, axis=1)) == pytest.approx(1)
+    random = disc[np.random.default_rng(0).choice(len(disc), 25, replace=False)]
+    random = random / np.sqrt(np.mean(np.sum(random**2, axis=1)))
+    assert pdist(found).min() > 2 * pdist(random).min()
 
 
 def test_lifetimes_of_the_circle() -> None:
