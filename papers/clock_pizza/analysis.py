@@ -170,7 +170,7 @@ def alignment(nets: Sequence[Outcome], config: Config) -> dict[str, Array]:
             counts = net[f"distances_{how}"][_perfect(net)]
             counts = counts[counts.sum(axis=1) > 0]
             rows.append(_cells(counts / counts.sum(axis=1, keepdims=True)))
-        found[f"pad/distances_{how}"] = _short(np.array(rows))
+        found[f"pad/distances_{how}"] = _short(np.array(rows), 3)
     for how in ("argmax", "centroid"):
         rows = [nets[i][f"pad_{how}"][_perfect(nets[i])].sum(axis=0) for i in pictured(config)]
         square = (len(rows), config.modulus, config.modulus)
@@ -267,10 +267,11 @@ def movie(nets: Sequence[Outcome]) -> dict[str, Array]:
     """`movie/<name>` [variant, frame, 3] of perfect networks; `movie/failed` [failed, 1 + frames],
     variant and test accuracy of every network that did not reach 100 %."""
     found = {
-        f"movie/{name}": _short(np.array([_cells(_finite_rows(net, f"movie_{name}"))
-                                          for net in nets]))
+        f"movie/{name}": _short(
+            np.array([_cells(_finite_rows(net, f"movie_{name}")) for net in nets])
+        )
         for name in SHOWN
-    }  # fmt: skip
+    }
     failed = [
         [float(variant), *curve]
         for variant, net in enumerate(nets)

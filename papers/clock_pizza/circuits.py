@@ -36,8 +36,8 @@ ALIGNMENTS: dict[str, tuple[Literal["argmax", "centroid"], bool]] = {
     "centroid": ("centroid", True),
 }
 """Estimators of where a neuron responds most, and whether positions are remapped."""
-EXAMPLE_POINTS = 180
-EXAMPLE_BARS = 40
+EXAMPLE_POINTS = 150
+EXAMPLE_BARS = 30
 
 
 @dataclass(frozen=True)
