@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 # Predicted cost on one core: seconds a network's share of compiling takes, and per 10^9 operations
 # of training (six for each of n n m n in an update).
-START_SECONDS = 1.0
-GIGA_SECONDS = {"concat": 0.009, "add": 0.009, "attention": 0.012}
+START_SECONDS = 0.3
+GIGA_SECONDS = {"concat": 0.0075, "add": 0.0075, "attention": 0.009}
 LEARNED_ATTENTION = 1.7  # attention weights differ from pair to pair
 FRAME_SECONDS = 0.06  # a look at the circuit in training, at n = 59 and width 256
-ANALYSIS_SECONDS = 2.5  # the look at its end, most of it distances and persistence
+ANALYSIS_SECONDS = 1.5  # the look at its end, most of it distances and persistence
 # On a GPU, all networks together; a guess from the number of operations, never measured.
 GPU_GIGA_SECONDS = 5e-5
 
