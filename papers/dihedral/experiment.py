@@ -1,0 +1,137 @@
+"""The experiments as independent tasks, and how their outcomes become results.
+
+    exact                     the network by hand, the bound on the number of irreps: no training
+    net/group=.../arch=...    networks on a group's table, taken apart at the end
+    permuted/...              the same with shuffled labels: the negative control
+    grid/...                  number of representations by learning rate and L2
+
+Light on purpose: what is heavy is imported inside `run_task`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from papers.dihedral.config import Config
+from shared.experiment.spec import Outcome, Results, Run, Task
+
+# Predicted cost on one core: to compile once, then per step and product, and to look at a network.
+START_SECONDS = 6.0
+STEP_SECONDS = 6e-11  # per |G|^2 (width |G|) of a step
+LOOK_SECONDS = 2e-6  # per |G|^3, most of it for the subsets of clusters
+DEPTH = {"mlp2": 1.5, "mlp3": 2.0, "transformer": 2.0}  # hidden layers, as the clock counts them
+
+
+def tasks(config: Config) -> list[Task]:
+    """Every task of a run, each with all its seeds."""
+    found = [Task("exact", {"kind": "exact"}, cpu_seconds=5.0)]
+    one = only(config)
+    if one is not None:
+        found += [_net(config, one, arch) for arch in ("mlp1", *config.architectures)]
+        return found + ([_net(config, one, "mlp1", labels="permuted")] if config.controls else [])
+    head = f"D{config.headline}"
+    found.append(_net(config, head, "mlp1", seeds=config.histogram_seeds))
+    found += [_net(config, head, arch) for arch in config.architectures if arch != "mlp1"]
+    found += [_net(config, f"D{n}", "mlp1") for n in config.sizes if n != config.headline]
+    found += [_net(config, f"D{n}", "onehot") for n in config.onehot_sizes
+              if not (n == config.headline and "onehot" in config.architectures)]  # fmt: skip
+    found += [_net(config, name, "mlp1") for name in config.groups]
+    if config.controls:
+        found.append(_net(config, head, "mlp1", labels="permuted"))
+    for rate in config.grid_rates:
+        for l2 in config.grid_l2:
+            found.append(_grid(config, rate, l2))
+    return found
+
+
+def only(config: Config) -> str | None:
+    """The one group of the run, if the user named one; a bad name or table is refused here."""
+    if config.table is not None:
+        from papers.dihedral.subject import read_table
+
+        read_table(config.table)
+        return "table"
+    if config.group is not None:
+        from papers.dihedral.subject import subject
+
+        subject(config.group)
+    return config.group
+
+
+def order_of(config: Config, group: str) -> int:
+    """Number of elements, by the name where that is quick."""
+    if match := re.fullmatch(r"D(\d+)", group):
+        return 2 * int(match[1])
+    from papers.dihedral.subject import read_table
+    from shared.groups import parse
+
+    return read_table(config.table).order if config.table else parse(group).order
+
+
+def _net(
+    config: Config, group: str, arch: str, *, labels: str = "table", seeds: int | None = None
+) -> Task:
+    plain = arch in ("mlp1", "onehot")
+    params = {
+        "kind": "net" if labels == "table" else "permuted",
+        "group": group,
+        "arch": arch,
+        "labels": labels,
+        "steps": config.steps if plain else config.deep_steps,
+        "learning_rate": config.learning_rate if plain else config.deep_learning_rate,
+        "l2": config.l2,
+        "full": True,
+    }
+    key = f"{params['kind']}/group={plain_name(group)}/arch={arch}"
+    return _task(config, key, params, seeds or config.seeds)
+
+
+def _grid(config: Config, rate: float, l2: float) -> Task:
+    params = {
+        "kind": "grid",
+        "group": f"D{config.grid_n}",
+        "arch": "mlp1",
+        "labels": "table",
+        "steps": config.steps,
+        "learning_rate": rate,
+        "l2": l2,
+        "full": False,
+    }
+    key = f"grid/group=D{config.grid_n}/rate={rate:g}/l2={l2:g}"
+    return _task(config, key, params, config.grid_seeds)
+
+
+def _task(config: Config, key: str, params: dict[str, Any], seeds: int) -> Task:
+    order = order_of(config, params["group"])
+    width = max(config.width, config.widen * order)
+    depth = DEPTH.get(params["arch"], 1.0)
+    work = order**2 * width * (order + (depth - 1) * width)
+    look = 0.3 + LOOK_SECONDS * order**3 if params["full"] else 0.1
+    seconds = START_SECONDS / seeds + look + params["steps"] * work * STEP_SECONDS
+    block = tuple(range(config.first_seed, config.first_seed + seeds))
+    return Task(key, params, block, seconds, memory_mb=600.0)
+
+
+def plain_name(name: str) -> str:
+    """A group's name as part of a path: SL(2,3) -> SL-2-3."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
+
+
+def run_task(task: Task, run: Run) -> Outcome:
+    """Do one task; a training task returns arrays with its seeds first."""
+    if task.params["kind"] == "exact":
+        from papers.dihedral import exact
+
+        return exact.by_hand() | exact.theorem(run.config.draws)
+    from papers.dihedral.trial import train
+
+    return train(run.config, task, run)
+
+
+def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
+    """Join the outcomes into small named results."""
+    from papers.dihedral.gather import gather
+
+    return gather(config, tasks(config), outcomes)
