@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from papers.dihedral import method
+from papers.dihedral import cycles, method
 from papers.dihedral.method import Cayley, Energies, Labels
 from papers.dihedral.subject import Subject
 
@@ -86,11 +86,17 @@ def last_labels(view: View, who: Subject, live: float = method.LIVE) -> Labels:
     return method.label_neurons(energies, view.post.max((0, 1)), view.out, who.reps, live)
 
 
+def placed(labels: Labels, who: Subject) -> Int[Array, " H"]:
+    """The irrep whose cluster each neuron is in, -1 where it is in none."""
+    inside = labels.live & (labels.share >= who.least_share)
+    return np.where(inside, labels.irrep, -1)
+
+
 def measures(view: View, who: Subject, seed: int) -> dict[str, Array]:
     """All numbers of one network. `seed` draws the random clusters of the control."""
     first = first_labels(view, who)[1]
     last = last_labels(view, who)
-    found = method.clusters(last, who.reps)
+    found = method.clusters(last, who.reps, who.least_share)
     parts = method.contributions(view.post, view.out, found)
     whole = view.logits
     own = whole - whole.mean((0, 1))
@@ -124,7 +130,7 @@ def measures(view: View, who: Subject, seed: int) -> dict[str, Array]:
 def untrained(view: View, who: Subject) -> dict[str, Array]:
     """Control: an untrained network by the same tests."""
     first, last = first_labels(view, who)[1], last_labels(view, who)
-    found = method.clusters(last, who.reps)
+    found = method.clusters(last, who.reps, who.least_share)
     parts = method.contributions(view.post, view.out, found)
     kept = [i for i, rho in enumerate(who.reps) if rho.name in found]
     rows = _by_irrep(parts, found, kept, np.zeros(len(kept)), view.logits, who)
@@ -133,6 +139,7 @@ def untrained(view: View, who: Subject) -> dict[str, Array]:
         "untrained_arcs": np.asarray(activity(view, first, who)["arcs"]),
         "untrained_agree": np.asarray(_neuron_numbers(first, "")["agree"]),
         "untrained_share": np.asarray(_neuron_numbers(first, "")["share"]),
+        "untrained_pure": np.asarray(_neuron_numbers(first, "")["pure"]),
     }
 
 
@@ -154,7 +161,7 @@ def _identity_error(view: View, found: dict[str, Array], parts: Array) -> float:
 
 
 def _neuron_numbers(labels: Labels, prefix: str) -> dict[str, float]:
-    known = labels.index >= 0
+    known = labels.irrep >= 0
     live = max(int(labels.live.sum()), 1)
     numbers = {
         "live": float(labels.live.sum()),
@@ -162,6 +169,7 @@ def _neuron_numbers(labels: Labels, prefix: str) -> dict[str, float]:
         "others": float((labels.live & (labels.share < 0.5)).sum() / live),
         "out_agree": float((labels.out_agree & known).sum() / live),
         "share": float(np.median(labels.share[known])) if known.any() else 0.0,
+        "pure": float((labels.live & (labels.share >= 0.9)).sum() / live),
         "out_share": float(np.median(labels.out_share[known])) if known.any() else 0.0,
     }
     return {prefix + name: value for name, value in numbers.items()}
@@ -183,9 +191,9 @@ def _by_irrep(
         size[i] = len(neurons)
         rows["passes"][i] = float(test.passes())
         if rho.dim > 1 and rho.commutant == 1:
-            rows["even_left"][i], rows["even_right"][i] = method.evenness(means, rho)
+            rows["even_left"][i], rows["even_right"][i] = cycles.evenness(means, rho)
         if who.n is not None and rho.freq is not None:
-            cycle = method.is_coset_cycle(means, rho.freq, who.n)
+            cycle = cycles.is_coset_cycle(means, rho.freq, who.n)
             rows["half"][i] = float(cycle.passes() and not test.passes())
             rows["half_within"][i] = cycle.within
             rows["half_correlation"][i] = cycle.correlation
@@ -233,8 +241,8 @@ def activity(view: View, labels: Labels, who: Subject) -> dict[str, float]:
     kernel (1 where none has).
     """
     good, some, every, unions, sets = 0, 0, 0, 0, 0
-    for j in np.flatnonzero(labels.index >= 0):
-        rho = who.reps[labels.index[j]]
+    for j in np.flatnonzero(placed(labels, who) >= 0):
+        rho = who.reps[labels.irrep[j]]
         peak = view.first[..., j].max()
         active = np.concatenate([view.first[..., j].T, view.first[..., j]]) > method.ACTIVE * peak
         if len(rho.kernel) > 1:
@@ -261,7 +269,7 @@ def random_clusters(
 
     Each is held against the irrep that its class means are closest to, of dimension above 1.
     """
-    order = np.random.default_rng([seed, 77]).permutation(np.flatnonzero(labels.index >= 0))
+    order = np.random.default_rng([seed, 77]).permutation(np.flatnonzero(placed(labels, who) >= 0))
     passed, half, tested, start = 0, 0, 0, 0
     for neurons in found.values():
         dealt = order[start : start + len(neurons)]
@@ -275,11 +283,11 @@ def random_clusters(
             passes = cayley(means, rho, who).passes()
             passed, tested = passed + int(passes), tested + 1
             if who.n is not None and rho.freq is not None and not passes:
-                half += int(method.is_coset_cycle(means, rho.freq, who.n).passes())
+                half += int(cycles.is_coset_cycle(means, rho.freq, who.n).passes())
     return np.array([passed, half, tested], float)
 
 
-def cayley_passes(one: dict[str, Array], who: Subject) -> Float[Array, " 2"]:
+def cayley_passes(one: dict[str, Array], who: Subject) -> Float[Array, " 3"]:
     """[Cayley graphs, cycles of cosets, tested] of the clusters of irreps of dimension above 1."""
     wide = np.array([rho.dim > 1 for rho in who.reps]) & (one["size"] > 0)
     half = np.nan_to_num(one["half"][wide]).sum()

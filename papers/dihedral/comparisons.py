@@ -98,12 +98,43 @@ def explanations(results: Results) -> Figure | None:
     return fig
 
 
+def topology(results: Results) -> Figure | None:
+    """Betti numbers of the clusters of the headline networks, Cayley graphs and cycles apart."""
+    good = learned(results, str(results["headline"]))
+    half = np.asarray(results["head/half"])[good] == 1
+    panels = (("betti", "class means (one point an answer)"),
+              ("betti_pairs", "contributions (one point a pair)"))  # fmt: skip
+    if not np.isfinite(np.asarray(results["head/betti"])[good]).any():
+        return None
+    looks = plotting.looks("Cayley graphs", "cycles of cosets")
+    fig, axes = plotting.figure(1, 2, height=4.0)
+    for ax, (key, title) in zip(axes[0], panels, strict=True):
+        numbers = np.asarray(results[f"head/{key}"])[good]
+        there = np.isfinite(numbers).all(-1)
+        triples = sorted({tuple(row) for row in numbers[there].astype(int).tolist()})
+        for shift, (label, look) in zip((-0.19, 0.19), looks.items(), strict=True):
+            mine = numbers[there & (half == (label == "cycles of cosets"))].astype(int).tolist()
+            share = [sum(tuple(row) == one for row in mine) / max(len(mine), 1) for one in triples]
+            ax.barh(np.arange(len(triples)) + shift, share, height=0.36, color=look.colour,
+                    label=f"{label}" if ax is axes[0, 0] else None)  # fmt: skip
+            for y, x in enumerate(share):
+                ax.text(x + 0.01, y + shift, f"{round(x * len(mine))}/{len(mine)}", va="center",
+                        fontsize=8)  # fmt: skip
+        ax.set_yticks(range(len(triples)), [str(one) for one in triples])
+        ax.set_xlim(0, 1.15)
+        ax.set_xlabel("share of clusters with n' ≥ 8")
+        ax.set_title(title)
+    axes[0, 0].set_ylabel("Betti numbers (b₀, b₁, b₂)")
+    plotting.legend_outside(fig)
+    return fig
+
+
 def grid(results: Results) -> Figure:
     """Number of representations by learning rate and L2."""
     count, perfect = np.asarray(results["grid/count"]), np.asarray(results["grid/perfect"]) == 1
     known = perfect.sum(-1)
     mean = np.where(perfect, count, 0).sum(-1) / np.maximum(known, 1)
-    fig, axes = plotting.figure(1, 1, height=4.4, width=8)
+    fig, axes = plotting.figure(1, 1, height=4.4, width=8.0)
     ax = axes[0, 0]
     image = ax.imshow(np.where(known > 0, mean, np.nan), cmap="viridis", aspect="auto")
     for i in range(mean.shape[0]):
@@ -152,7 +183,7 @@ def margins(results: Results) -> Figure:
     good = learned(results, str(results["headline"]))
     count = np.asarray(results[f"case/{results['headline']!s}/count"])
     margin = np.asarray(results["head/margin"])
-    fig, axes = plotting.figure(1, 1, height=4.0, width=7)
+    fig, axes = plotting.figure(1, 1, height=4.0, width=7.0)
     looks = plotting.looks("learned", "missed 100 % test accuracy")
     for label, mine in (("learned", good), ("missed 100 % test accuracy", ~good)):
         look, offsets = looks[label], (np.arange(int(mine.sum())) * 0.618034 % 1 - 0.5) * 0.3

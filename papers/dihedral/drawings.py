@@ -198,15 +198,18 @@ def pairs(results: Results) -> Figure | None:
     for ax, (label, x) in zip(axes[0], (("a", a), ("b", b), ("a b", mult_table(n)[a, b])),
                               strict=True):  # fmt: skip
         place = k * (x % n) % period
-        for mine, marker in ((x < n, "o"), (x >= n, "X")):
-            dots = ax.scatter(xyz[mine, 0], xyz[mine, 1], c=place[mine], cmap="twilight",
-                              vmin=0, vmax=period, marker=marker, s=18)  # fmt: skip
+        dots = [
+            ax.scatter(xyz[mine, 0], xyz[mine, 1], c=place[mine], cmap="twilight", vmin=0,
+                       vmax=period, marker=marker, s=18)
+            for mine, marker in ((x < n, "o"), (x >= n, "X"))
+        ]  # fmt: skip
+        if label == "a b":
+            fig.colorbar(dots[0], ax=ax, label="place in the cycle of n' cosets")
         ax.set_title(f"coloured by {label}")
         ax.set_xlabel("three principal components, seen obliquely")
         _bare(ax)
     ratio = np.asarray(results["show/head/ratio"])
     axes[0, 0].set_ylabel("one dot a pair (a, b)")
-    fig.colorbar(dots, ax=axes[0, 2], label="place in the cycle of n' cosets")
     shares = ", ".join(f"{100 * part:.0f} %" for part in ratio)
     fig.suptitle(f"What the cluster {pretty(name)} adds to the logits (components: {shares} of the "
                  "variance)", x=0.01, ha="left", fontsize="medium")  # fmt: skip

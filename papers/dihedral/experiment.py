@@ -29,10 +29,11 @@ def tasks(config: Config) -> list[Task]:
     found = [Task("exact", {"kind": "exact"}, cpu_seconds=5.0)]
     one = only(config)
     if one is not None:
-        found += [_net(config, one, arch) for arch in ("mlp1", *config.architectures)]
+        found.append(_net(config, one, "mlp1", topology=True))
+        found += [_net(config, one, arch) for arch in config.architectures if arch != "mlp1"]
         return found + ([_net(config, one, "mlp1", labels="permuted")] if config.controls else [])
     head = f"D{config.headline}"
-    found.append(_net(config, head, "mlp1", seeds=config.histogram_seeds))
+    found.append(_net(config, head, "mlp1", seeds=config.histogram_seeds, topology=True))
     found += [_net(config, head, arch) for arch in config.architectures if arch != "mlp1"]
     found += [_net(config, f"D{n}", "mlp1") for n in config.sizes if n != config.headline]
     found += [_net(config, f"D{n}", "onehot") for n in config.onehot_sizes
@@ -71,7 +72,13 @@ def order_of(config: Config, group: str) -> int:
 
 
 def _net(
-    config: Config, group: str, arch: str, *, labels: str = "table", seeds: int | None = None
+    config: Config,
+    group: str,
+    arch: str,
+    *,
+    labels: str = "table",
+    seeds: int | None = None,
+    topology: bool = False,
 ) -> Task:
     plain = arch in ("mlp1", "onehot")
     params = {
@@ -83,6 +90,7 @@ def _net(
         "learning_rate": config.learning_rate if plain else config.deep_learning_rate,
         "l2": config.l2,
         "full": True,
+        "topology": topology,
     }
     key = f"{params['kind']}/group={plain_name(group)}/arch={arch}"
     return _task(config, key, params, seeds or config.seeds)

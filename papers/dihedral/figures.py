@@ -152,7 +152,7 @@ def movie(results: Results) -> Figure:
         if len(rows) == 0:
             continue
         middle, low, high = np.median(rows, 0), rows.min(0), rows.max(0)
-        plotting.band(ax, steps.tolist(), list(zip(middle, low, high, strict=True)), label,
+        plotting.band(ax, steps.astype(float), list(zip(middle, low, high, strict=True)), label,
                       plotting.Look(colour, marker))  # fmt: skip
     ax.set_ylabel("share")
     ax.set_title(f"{head_title(results)}: median and range over networks")
@@ -248,6 +248,7 @@ DRAWINGS: dict[str, tuple[Callable[[Results], Any], str]] = {
     "ablation": (ablation, "head/ablation"),
     "controls": (controls, "head/half"),
     "comparison": (comparisons.comparison, "cases"),
+    "topology": (comparisons.topology, "head/betti"),
     "grid": (comparisons.grid, "grid/count"),
     "explanations": (comparisons.explanations, "head/half"),
     "margins": (comparisons.margins, "head/margin"),

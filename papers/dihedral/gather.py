@@ -32,11 +32,12 @@ KEPT = (
     "count_2d", "first_agree", "first_share", "last_share", "last_others", "last_out_agree",
     "last_out_share", "arcs", "arcs_all", "proper_sets", "kernel_sets", "clusters_only", "ideal",
     "explained", "rest", "identity", "passed", "random", "untrained", "untrained_arcs",
-    "untrained_share", "untrained_agree", "rival_composition", "rival_rank_one", "rival_coset",
+    "untrained_share", "untrained_agree", "first_pure", "untrained_pure", "counts",
+    "rival_composition", "rival_rank_one", "rival_coset",
     "rival_all_irreps",
 )  # fmt: skip
 BY_IRREP = ("size", "passes", "half", "correlation", "half_correlation", "within", "answer",
-            "without", "alone", "even_left", "even_right")  # fmt: skip
+            "without", "alone", "even_left", "even_right", "betti", "betti_pairs")  # fmt: skip
 MEAN_BY_CASE = ("correlation", "answer", "fit", "even_left", "even_right")
 KEPT_NETWORKS = 12  # of the headline case, whose subsets of clusters are kept
 SHOWN = ("show_irrep", "show_points", "show_cloud", "show_spread", "show_neuron", "show_power",
@@ -216,4 +217,4 @@ def _grid(
 def _rounded(value: Array) -> Array:
     """Floats to five digits after the point: far below their spread over seeds."""
     value = np.asarray(value)
-    return np.round(value, 5) + 0.0 if value.dtype.kind == "f" else value
+    return np.asarray(np.round(value, 5) + 0.0) if value.dtype.kind == "f" else value

@@ -133,7 +133,7 @@ def classes(results: Results) -> list[Estimate] | None:
     if (case := headline(results)) is None:
         return None
     size = np.asarray(results["head/size"])[learned(results, case)]
-    seen = (size > 0).any(0)[1:]
+    seen = np.asarray((size > 0).any(0))[1:]
     return [
         of_case(results, case, "last_others", "live neurons in no class"),
         of_case(results, case, "rest", "share of the logits' variance in no cluster"),
@@ -157,7 +157,7 @@ def conquer(results: Results) -> list[Estimate] | None:
         of_case(results, case, "ablation_error", "error of accuracy predicted from kernels"),
         of_case(results, case, "lone", "a lone cluster's accuracy modulo its kernel"),
         Estimate(correlation, correlation, correlation, "correlation, all subsets", n=len(rows)),
-        wilson(float(above.sum()), len(rows), "subsets better than their kernels allow"),
+        wilson(float(above.sum()), float(len(rows)), "subsets better than their kernels allow"),
         Estimate.exact(float(np.min(results["hand/recovered"])), "by hand: irreps recovered"),
         Estimate.exact(float(np.min(results["hand/accuracy"])), "by hand: least accuracy"),
     ]
@@ -262,6 +262,8 @@ def any_group(results: Results) -> list[Estimate] | None:
         found += [
             of_case(results, name, "clusters_only", f"{group}: accuracy of the clusters alone"),
             of_case(results, name, "first_share", f"{group}: median share of input energy"),
+            average(results[f"case/{name}/untrained_share"], f"{group}: the same, untrained"),
+            of_case(results, name, "first_pure", f"{group}: live neurons with a share of .9"),
             tested(results, name, "passed", f"{group}: Cayley graphs"),
             of_case(results, name, "ablation_error", f"{group}: error of predicted accuracy"),
             of_case(results, name, "count", f"{group}: representations, of "

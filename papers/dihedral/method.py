@@ -5,9 +5,9 @@ Deep neural networks divide and conquer dihedral multiplication, ICML 2026.
 A network that has learned (a, b) -> a b on D_n is taken apart into *neural representations*:
 clusters of neurons that read one irrep rho from a, the same one from b, and write it to the
 logits. What a cluster knows of a b is the coset of a b modulo ker rho, laid out as a Cayley graph
-of the quotient; the sum over clusters intersects the kernels. Exact NumPy in float64; needs numpy
-and jaxtyping, and nothing else of this repository. The functions below the line "Any group" take
-a Cayley table and its irreps, so they serve every finite group.
+of the quotient; the sum over clusters intersects the kernels. Exact NumPy in float64, but for one
+section that trains (jax). The functions below the lines "Any group" take a Cayley table and
+its irreps, so they serve every finite group.
 
     symbol         here           meaning
     r^m, s r^m     m, n + m       elements of D_n; r^n = s^2 = e, s r s = r^{-1}, identity 0
@@ -28,7 +28,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from math import gcd
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int32, Real, Shaped
@@ -45,7 +45,7 @@ CORRELATION = 0.95  # least correlation of its squared distances with those of t
 # --- The dihedral group ---------------------------------------------------------------------------
 
 
-def mult_table(n: int) -> Int32[Array, "2n 2n"]:
+def mult_table(n: int) -> Int32[Array, "2*{n} 2*{n}"]:
     """Cayley table of D_n, equation (1). Raises ValueError unless n >= 3."""
     _check_n(n)
     flip, k = np.divmod(np.arange(2 * n, dtype=np.int32), np.int32(n))
@@ -53,7 +53,7 @@ def mult_table(n: int) -> Int32[Array, "2n 2n"]:
     return (n * (flip[:, None] ^ flip) + turned % n).astype(np.int32)
 
 
-def inverse(n: int) -> Int32[Array, " 2n"]:
+def inverse(n: int) -> Int32[Array, " 2*{n}"]:
     """(r^m)^{-1} = r^{-m}; a reflection is its own inverse."""
     _check_n(n)
     m = np.arange(n, dtype=np.int32)
@@ -133,7 +133,7 @@ def cosets(
         raise ValueError(
             f"These elements are no subgroup of D_{n}: {i} * {j} = {table[i, j]} is missing."
         )
-    return _coset_list(table[:, h] if side == "left" else table[h].T)
+    return coset_list(table[:, h] if side == "left" else table[h].T)
 
 
 def step_size(k: int, n: int) -> tuple[int, int, int]:
@@ -171,9 +171,12 @@ def gft(
 
 
 def igft(
-    coefficients: Mapping[str, Float[Array, "d d ..."]], reps: Sequence[Irrep]
+    coefficients: Mapping[str, Float[Array, "d d ..."]], reps: Sequence[Irrep] | None = None
 ) -> Float[Array, "G ..."]:
-    """f(g) = (1/|G|) sum_rho d_rho tr(f^(rho) rho(g)^T)."""
+    """f(g) = (1/|G|) sum_rho d_rho tr(f^(rho) rho(g)^T); `reps` default to those of D_n."""
+    if reps is None:
+        squares = sum(part.shape[0] ** 2 for part in coefficients.values())  # = |D_n| = 2n
+        reps = irreps(squares // 2)
     parts = [
         rho.dim / rho.commutant / len(rho.mats)
         * np.tensordot(rho.mats, coefficients[rho.name], ((1, 2), (0, 1)))
@@ -259,6 +262,130 @@ def margin(scores: Float[Array, "G G G"], table: Int[Array, "G G"]) -> float:
     return float((right[..., 0] - others.max(-1)).min())
 
 
+# --- A network on D_n, and its training -----------------------------------------------------------
+
+
+class Training(NamedTuple):
+    """One hidden layer on two embeddings, all pairs in a batch: a recipe for a small machine.
+
+    Attributes:
+        n: of D_n. features, hidden: d and H. lr: of Adam. l2: coefficient of the sum of squares of
+        *all* parameters in the loss (not decoupled). fraction: of the pairs, that trained on.
+        eval_every: steps between two looks.
+    """
+
+    n: int
+    features: int = 64
+    hidden: int = 128
+    lr: float = 5e-3
+    l2: float = 2e-4
+    fraction: float = 0.8
+    steps: int = 3000
+    eval_every: int = 100
+
+
+def init(key: Any, cfg: Training) -> dict[str, Any]:
+    """He's normal weights, zero biases: E_a, E_b [2n, d], W_a, W_b [d, H], b, U [H, 2n], c.
+
+    Raises ValueError for n < 3, a width below 1, or a fraction outside of (0, 1].
+    """
+    import jax
+    import jax.numpy as jnp
+
+    _check_training(cfg)
+    order, d, h = 2 * cfg.n, cfg.features, cfg.hidden
+    shapes = {"E_a": (order, d), "E_b": (order, d), "W_a": (d, h), "W_b": (d, h), "U": (h, order)}
+    inputs = {"E_a": order, "E_b": order, "W_a": 2 * d, "W_b": 2 * d, "U": h}
+    weights = {
+        name: np.sqrt(np.float32(2 / inputs[name])) * jax.random.normal(k, shape, jnp.float32)
+        for k, (name, shape) in zip(jax.random.split(key, 5), shapes.items(), strict=True)
+    }
+    return weights | {"b": jnp.zeros(h, jnp.float32), "c": jnp.zeros(order, jnp.float32)}
+
+
+def apply(params: Mapping[str, Any], x: Int[Any, "B 2"]) -> tuple[Float[Any, "B G"], list[Any]]:
+    """Logits of the pairs x, and the pre-activations of each hidden layer (here one)."""
+    import jax
+
+    first = params["E_a"][x[:, 0]] @ params["W_a"]
+    pre = first + params["E_b"][x[:, 1]] @ params["W_b"] + params["b"]
+    return jax.nn.relu(pre) @ params["U"] + params["c"], [pre]
+
+
+def tables(params: Mapping[str, Any]) -> tuple[Array, Array, Array, Array]:
+    """U [2n, H], V [2n, H], beta [H] and W_out [H, 2n] of equation (6), in float64.
+
+    `Net(*tables(params), out_bias=np.asarray(params["c"], float))` is the whole network.
+    """
+    found = {name: np.asarray(value, float) for name, value in params.items()}
+    left, right = found["E_a"] @ found["W_a"], found["E_b"] @ found["W_b"]
+    return left, right, found["b"], found["U"]
+
+
+def _adam(params: Any, moments: Any, gradient: Any, t: Any, lr: float) -> tuple[Any, Any]:
+    """Update number t of Adam, betas .9 and .999, epsilon 1e-8."""
+    import jax
+    import jax.numpy as jnp
+
+    first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, moments[0], gradient)
+    second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, moments[1], gradient)
+    scales = 1 - 0.9**t, 1 - 0.999**t
+    moved = jax.tree.map(
+        lambda p, m, v: p - lr * (m / scales[0]) / (jnp.sqrt(v / scales[1]) + 1e-8),
+        params, first, second,
+    )  # fmt: skip
+    return moved, (first, second)
+
+
+def train(cfg: Training, seeds: Sequence[int]) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Networks of all seeds side by side, each with its own split.
+
+    Returns:
+        Parameters stacked [S, ...], and the history: `loss` (of training, with the penalty),
+        `train_accuracy`, `test_accuracy` [S, looks]. With fraction 1 there is no test set, and the
+        last two are the same.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    _check_training(cfg)
+    pairs = jnp.asarray(np.indices((2 * cfg.n,) * 2).reshape(2, -1).T)
+    labels = jnp.asarray(mult_table(cfg.n).reshape(-1))
+    shown = round(cfg.fraction * len(pairs))
+
+    def loss(params: Any, mask: Any) -> Any:
+        logs = jax.nn.log_softmax(apply(params, pairs)[0])
+        nats = -jnp.take_along_axis(logs, labels[:, None], 1)[:, 0]
+        squares = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
+        return jnp.sum(jnp.where(mask, nats, 0.0)) / shown + cfg.l2 * squares
+
+    def step(state: Any, _: Any) -> Any:
+        params, moments, t, mask = state
+        value, gradient = jax.value_and_grad(loss)(params, mask)
+        params, moments = _adam(params, moments, gradient, t + 1, cfg.lr)
+        return (params, moments, t + 1, mask), value
+
+    def look(state: Any, _: Any) -> Any:
+        state, values = jax.lax.scan(step, state, length=cfg.eval_every)
+        right, mask = apply(state[0], pairs)[0].argmax(-1) == labels, state[3]
+        test = ~mask if shown < len(pairs) else mask
+        shares = [jnp.sum(right & part) / jnp.sum(part) for part in (mask, test)]
+        return state, (values[-1], *shares)
+
+    def one(seed: Any) -> Any:
+        key_net, key_split = jax.random.split(jax.random.key(seed))
+        mask = jax.random.permutation(key_split, len(pairs)) < shown
+        params = init(key_net, cfg)
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        state = (params, (zeros, zeros), jnp.float32(0), mask)
+        state, history = jax.lax.scan(look, state, length=cfg.steps // cfg.eval_every)
+        return state[0], history
+
+    params, history = jax.jit(jax.vmap(one))(jnp.asarray(seeds))
+    names = ("loss", "train_accuracy", "test_accuracy")
+    return params, dict(zip(names, map(np.asarray, history), strict=True))
+
+
 # --- Any group: from neurons to representations ---------------------------------------------------
 
 
@@ -292,7 +419,7 @@ class Labels(NamedTuple):
     """Which irrep each neuron belongs to.
 
     Attributes:
-        index: place of its irrep, or -1 where it is mixed or dead.
+        irrep: its place in the list of irreps, or -1 where it is mixed or dead.
         live: whether it matters to the logits.
         share: of its energy, that on its irrep (0 where mixed).
         agree: whether the irreps it reads from a and from b are the same.
@@ -300,7 +427,7 @@ class Labels(NamedTuple):
         out_share: of the energy of its output row, that on its irrep.
     """
 
-    index: Int[Array, " H"]
+    irrep: Int[Array, " H"]
     live: Bool[Array, " H"]
     share: Float[Array, " H"]
     agree: Bool[Array, " H"]
@@ -350,7 +477,7 @@ def clusters(
     """The neural representations: live neurons by the irrep they share, in the order of `reps`."""
     fit = labels.live & (labels.share >= least_share)
     found = {
-        rho.name: np.flatnonzero(fit & (labels.index == i)) for i, rho in enumerate(reps) if i > 0
+        rho.name: np.flatnonzero(fit & (labels.irrep == i)) for i, rho in enumerate(reps) if i > 0
     }
     return {name: neurons for name, neurons in found.items() if len(neurons) >= least_size}
 
@@ -408,7 +535,7 @@ class Cayley(NamedTuple):
         return exact and self.within < WITHIN and self.correlation >= correlation
 
 
-def is_cayley(means: Float[Array, "2n 2n"], k: int, n: int) -> Cayley:
+def is_cayley(means: Float[Array, "2*{n} 2*{n}"], k: int, n: int) -> Cayley:
     """The class means of a 2D_k cluster against Cay(D_{n'}, {r^{+-d}, s}).
 
     Neighbours are looked for among vertices of the same type, rotation or reflection: all of the
@@ -436,7 +563,7 @@ def cayley_test(
     """
     chi, inv = rho.character, table.argmin(1)
     apart = 2 * rho.dim - 2 * chi[table[inv]]  # [x, y]: ||rho(x) - rho(y)||^2
-    blocks = np.array(_coset_list(table[:, rho.kernel]))  # [vertices, |ker|]
+    blocks = np.array(coset_list(table[:, rho.kernel]))  # [vertices, |ker|]
     centre = means.mean(0)
     of_vertices = means[blocks].mean(1) - centre
     total = float(((means - centre) ** 2).sum())
@@ -446,7 +573,7 @@ def cayley_test(
     comparable = np.ones_like(ideal, bool)
     if among is not None:
         comparable = among[table[inv]][np.ix_(blocks[:, 0], blocks[:, 0])]
-    wanted, found = (_nearest(d, ideal, comparable) for d in (ideal, distances))
+    wanted, found = (nearest(d, ideal, comparable) for d in (ideal, distances))
     added = np.zeros_like(wanted)
     if convention is not None:
         added = np.isin(table[blocks[:, 0], convention][:, None, None], blocks).any(-1)
@@ -455,78 +582,14 @@ def cayley_test(
     return Cayley(
         max(within, 0.0) / max(total, 1e-300),
         float((wanted == found).all(1).mean()),
-        _correlation(distances, ideal),
+        correlated(distances, ideal),
         float(np.abs(spectra[0] - spectra[1]).max()),
         float(on_rho) / max(total, 1e-300),
-        _correlation(means, chi[table[inv]]),
+        correlated(means, chi[table[inv]]),
     )
 
 
-class CosetCycle(NamedTuple):
-    """How far the class means of a 2D_k cluster are a cycle of cosets of a *non-normal* subgroup.
-
-    rho_k(x) z for one direction z does not see the reflection that fixes z: such a cluster knows
-    the coset x H (or H x) of H = <ker, s r^j>, and its graph is one cycle of n' vertices, half of
-    the prism that a Cayley graph of the quotient is.
-
-    Attributes:
-        side: "left" for x H, "right" for H x. reflection: j. within, neighbours, correlation: as in
-        `Cayley`, for the cosets of H.
-    """
-
-    side: Literal["left", "right"]
-    reflection: int
-    within: float
-    neighbours: float
-    correlation: float
-
-    def passes(self, correlation: float = CORRELATION, within: float = WITHIN) -> bool:
-        """Cosets, neighbours and distances."""
-        fits = self.neighbours == 1.0 and self.correlation >= correlation
-        return fits and self.within < within
-
-
-def is_coset_cycle(means: Float[Array, "2n 2n"], k: int, n: int) -> CosetCycle:
-    """The class means of a 2D_k cluster against the cycle of cosets of the best <ker, s r^j>."""
-    g, period, _ = step_size(k, n)
-    centred = means - means.mean(0)
-    total = max(float((centred**2).sum()), 1e-300)
-    table, turns = mult_table(n), np.arange(0, n, period)
-    best: tuple[float, Literal["left", "right"], int, Array] | None = None
-    for side in ("left", "right"):
-        for j in range(period):
-            h = np.concatenate([turns, n + (j + turns) % n])
-            blocks = np.array(_coset_list(table[:, h] if side == "left" else table[h].T))
-            of_vertices = centred[blocks].mean(1)
-            within = 1 - 2 * g * float((of_vertices**2).sum()) / total
-            if best is None or within < best[0]:
-                best = within, side, j, blocks
-    assert best is not None
-    within, side, j, blocks = best
-    of_vertices = centred[blocks].mean(1)
-    distances = ((of_vertices[:, None] - of_vertices) ** 2).sum(-1)
-    turn = blocks.min(1)  # the least rotation of each coset
-    ideal = 2 - 2 * np.cos(2 * np.pi * k * (turn[:, None] - turn) / n)
-    everywhere = np.ones_like(ideal, bool)
-    wanted, found = (_nearest(d, ideal, everywhere) for d in (ideal, distances))
-    same = float((wanted == found).all(1).mean())
-    return CosetCycle(side, j, max(within, 0.0), same, _correlation(distances, ideal))
-
-
-def evenness(means: Float[Array, "G G"], rho: Irrep) -> tuple[float, float]:
-    """How evenly a cluster uses the d directions of rho, to the right and to the left of rho(c).
-
-    M(c)[x] = tr(rho(c) P rho(x)^T) is what a readout makes that looks at rho(c) along the
-    directions P only, M(c)[x] = tr(rho(c)^T Q rho(x)) one that looks from the left; P = Q = 1 is
-    chi(c^{-1} x). Smallest over largest eigenvalue of P and of Q: 1 is even, 0 leaves some out.
-    """
-    p = np.einsum("cik,cx,xil->kl", rho.mats, means, rho.mats)
-    q = np.einsum("cki,cx,xli->kl", rho.mats, means, rho.mats)
-    values = [np.abs(np.linalg.eigvalsh((a + a.T) / 2)) for a in (p, q)]
-    return values[0].min() / values[0].max(), values[1].min() / values[1].max()
-
-
-def _nearest(
+def nearest(
     distances: Float[Array, "v v"], ideal: Float[Array, "v v"], comparable: Bool[Array, "v v"]
 ) -> Bool[Array, "v v"]:
     """[x, y]: y is among the nearest to x, as many as have the least ideal distance."""
@@ -539,7 +602,7 @@ def _nearest(
     return chosen
 
 
-def _correlation(x: Array, y: Array) -> float:
+def correlated(x: Array, y: Array) -> float:
     x, y = x.ravel() - x.mean(), y.ravel() - y.mean()
     scale = float(np.sqrt((x**2).sum() * (y**2).sum()))
     return float((x * y).sum()) / scale if scale > 0 else 0.0
@@ -550,7 +613,7 @@ def _trivial(rho: Irrep) -> list[Irrep]:
 
 
 def coset_score(
-    vec: Real[Array, " 2n"], n: int, members: Members, side: Literal["left", "right"] = "left"
+    vec: Real[Array, " 2*{n}"], n: int, members: Members, side: Literal["left", "right"] = "left"
 ) -> float:
     """Mean variance within the cosets of H over the total: 0 if vec is constant on each."""
     total = float(np.var(vec))
@@ -569,11 +632,11 @@ def is_arc(
     """
     g, period, d = step_size(k, n)
     walked = active[..., np.arange(n).reshape(g, period)[:, d * np.arange(period) % period]]
-    whole = (walked == walked[..., :1, :]).all((-1, -2))
+    whole = np.asarray((walked == walked[..., :1, :]).all((-1, -2)))
     path = walked[..., 0, :]
     ends = (path != np.roll(path, 1, axis=-1)).sum(-1)
-    some = path.any(-1) & ~path.all(-1)
-    return whole & (ends <= 2), some
+    some = np.asarray(path.any(-1) & ~path.all(-1))
+    return np.asarray(whole & (ends <= 2)), some
 
 
 # --- Any group: divide and conquer ----------------------------------------------------------------
@@ -607,7 +670,7 @@ def ablate(
     for subset in kept:
         common = everything
         for i in np.flatnonzero(subset):
-            common = common[np.isin(common, kernels[i])]
+            common = common[np.isin(common, kernels[int(i)])]
         guess = parts[subset].sum(0).argmax(-1)
         off = table[inv[guess], table]  # guess^{-1} a b
         rows.append((float((off == 0).mean()), 1 / len(common), float(np.isin(off, common).mean())))
@@ -698,12 +761,22 @@ def summary(
 # --- Small print ----------------------------------------------------------------------------------
 
 
+def _check_training(cfg: Training) -> None:
+    _check_n(cfg.n)
+    if min(cfg.features, cfg.hidden, cfg.eval_every, cfg.steps) < 1:
+        raise ValueError("features, hidden, eval_every and steps must each be at least 1.")
+    if cfg.steps % cfg.eval_every:
+        raise ValueError(f"{cfg.steps} steps are no multiple of eval_every, {cfg.eval_every}.")
+    if not 0 < cfg.fraction <= 1:
+        raise ValueError(f"fraction must be in (0, 1]; got {cfg.fraction}.")
+
+
 def _check_n(n: int) -> None:
     if n < 3:
         raise ValueError(f"D_n needs n >= 3, not {n}: D_1 is Z_2 and D_2 is Z_2 x Z_2.")
 
 
-def _coset_list(of_each: Shaped[Array, "G members"]) -> list[Int[Array, " members"]]:
+def coset_list(of_each: Shaped[Array, "G members"]) -> list[Int[Array, " members"]]:
     """The distinct rows as ascending sets, by least element; row x is the coset of x."""
     least = of_each.min(1)
     return [np.unique(of_each[x]) for x in np.flatnonzero(least == np.arange(len(of_each)))]

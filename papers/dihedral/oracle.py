@@ -123,9 +123,9 @@ def chance_of_margin(n: int, m: int, delta: float, draws: int, seed: int) -> flo
     k = rng.integers(1, (n - 1) // 2 + 1, size=(draws, m))
     good = 0
     for block in np.array_split(k, max(1, draws * n // 2**21)):
-        gap = sum(
-            1 - np.cos(2 * np.pi * (one[:, None] * np.arange(1, n) % n) / n) for one in block.T
-        )
+        gap = np.zeros((len(block), n - 1))
+        for one in block.T:
+            gap += 1 - np.cos(2 * np.pi * (one[:, None] * np.arange(1, n) % n) / n)
         good += int((np.minimum(gap.min(1), m) > delta * m).sum())
     return good / draws
 

@@ -38,10 +38,11 @@ def shown(view: View, who: Subject) -> dict[str, Array]:
         "show_pairs": np.stack(np.divmod(_picked(order), order), 1).astype(float),
     }
     labels = circuit.last_labels(view, who)
-    for slot, i in enumerate(_chosen(labels, who)):
+    irrep = circuit.placed(labels, who)
+    for slot, i in enumerate(_chosen(irrep, who)):
         if i < 0:
             continue
-        neurons = np.flatnonzero(labels.index == i)
+        neurons = np.flatnonzero(irrep == i)
         part = view.post[..., neurons] @ view.out[neurons]
         found["show_irrep"][slot] = i
         points, raw, spread = coordinates(part, i, who)
@@ -75,8 +76,8 @@ def principal(part: Float[Array, "G G G"]) -> tuple[Float[Array, "pairs 3"], Flo
     return (flat @ best)[_picked(len(part))], ratio
 
 
-def _chosen(labels: method.Labels, who: Subject) -> list[int]:
-    size = np.bincount(labels.index[labels.index >= 0], minlength=len(who.reps))
+def _chosen(irrep: Int[Array, " H"], who: Subject) -> list[int]:
+    size = np.bincount(irrep[irrep >= 0], minlength=len(who.reps))
     if who.n is None:
         largest = np.argsort(-size, kind="stable")[:3]
         return [int(i) if size[i] else -1 for i in largest]

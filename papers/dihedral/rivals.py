@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from papers.dihedral import method
-from papers.dihedral.circuit import View, first_labels, last_labels
+from papers.dihedral.circuit import View, first_labels, last_labels, placed
 from papers.dihedral.subject import Subject
 
 Array = np.ndarray
@@ -27,8 +27,8 @@ Array = np.ndarray
 def scores(view: View, who: Subject) -> dict[str, Array]:
     """`rival_...` of the four above; NaN where one does not apply."""
     labels = first_labels(view, who)[1]
-    known = np.flatnonzero(labels.index >= 0)
-    used = np.unique(last_labels(view, who).index)
+    known = np.flatnonzero(labels.irrep >= 0)
+    used = np.unique(placed(last_labels(view, who), who))
     found = {
         "composition": method.class_means(view.logits, who.table)[1],
         "rank_one": np.nan,
@@ -37,7 +37,7 @@ def scores(view: View, who: Subject) -> dict[str, Array]:
     }
     if view.tables is not None and len(known):
         left = view.tables[0][:, known]
-        found["rank_one"] = _rank_one(left, labels.index[known], who)
+        found["rank_one"] = _rank_one(left, labels.irrep[known], who)
         if who.n is not None:
             found["coset"] = float(np.median(least_coset_score(left, who.n)))
     return {f"rival_{name}": np.asarray(value, float) for name, value in found.items()}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from papers.dihedral import circuit, method, pictures, rivals
+from papers.dihedral import circuit, method, pictures, rivals, topology
 from papers.dihedral.circuit import View
 from papers.dihedral.config import Config
 from papers.dihedral.subject import Subject, chosen
@@ -33,6 +33,7 @@ from shared.groups import (
 )
 
 Array = np.ndarray
+BETTI_NETWORKS = 8  # of the headline case, whose clouds of contributions are measured
 
 
 def model_spec(config: Config, arch: str, order: int) -> ModelSpec:
@@ -91,9 +92,14 @@ def train(config: Config, task: Task, run: Run) -> Outcome:
     rows = []
     for i, seed in zip(_rows(task), task.seeds, strict=True):
         params = network_params(final.params, i)
-        rows.append(_measured(params, spec, alpha, who, seed, full))
-        if full:
-            rows[-1] |= untrained[i]
+        if not full:
+            rows.append(counted(params, spec, alpha, who))
+            continue
+        seen = view(params, spec, alpha)
+        rows.append(circuit.measures(seen, who, seed) | untrained[i])
+        rows[-1] |= rivals.scores(seen, who) | pictures.shown(seen, who)
+        if task.params["topology"]:
+            rows[-1] |= topology.scores(seen, who, seed < config.first_seed + BETTI_NETWORKS)
     found = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     for name in ("train_accuracy", "test_accuracy", "margin_min", "first_perfect", "spikes"):
         found[name] = np.asarray(history[name][-1], float)
@@ -157,23 +163,14 @@ def _grid(spec: ModelSpec) -> Callable[..., Any]:
     return jax.jit(lambda params, alpha: forward_grid(params, spec, alpha))
 
 
-def _measured(
-    params: Any, spec: ModelSpec, alpha: float | None, who: Subject, seed: int, full: bool
-) -> dict[str, Array]:
-    if not full:
-        return counted(params, spec, alpha, who)
-    seen = view(params, spec, alpha)
-    found = circuit.measures(seen, who, seed)
-    return found | rivals.scores(seen, who) | pictures.shown(seen, who)
-
-
 def counted(params: Any, spec: ModelSpec, alpha: float | None, who: Subject) -> dict[str, Array]:
     """The number of representations and the sizes of the clusters, nothing else."""
     if spec.additive and spec.depth == 1:
         labels = _additive_labels(params, spec, who)
     else:
         labels = circuit.last_labels(view(params, spec, alpha), who)
-    size = np.bincount(labels.index[labels.index >= 0], minlength=len(who.reps)).astype(float)
+    irrep = circuit.placed(labels, who)
+    size = np.bincount(irrep[irrep >= 0], minlength=len(who.reps)).astype(float)
     return {
         "count": np.asarray(float((size[1:] > 0).sum())),
         "size": size,
@@ -196,8 +193,8 @@ def movie(state: TrainState, spec: ModelSpec, who: Subject) -> dict[str, Array]:
     rows = []
     for i in range(len(state.step)):
         labels = _additive_labels(network_params(state.params, i), spec, who)
-        known = labels.index >= 0
-        mass = np.bincount(labels.index[known], minlength=len(who.reps)).astype(float)
+        irrep = circuit.placed(labels, who)
+        mass = np.bincount(irrep[irrep >= 0], minlength=len(who.reps)).astype(float)
         rows.append((float((mass > 0).sum()), _median(labels), mass / max(mass.sum(), 1)))
     return {
         name: np.array(column) for name, column in zip(_MOVIE, zip(*rows, strict=True), strict=True)
@@ -205,7 +202,7 @@ def movie(state: TrainState, spec: ModelSpec, who: Subject) -> dict[str, Array]:
 
 
 def _median(labels: method.Labels) -> float:
-    known = labels.index >= 0
+    known = labels.irrep >= 0
     return float(np.median(labels.share[known])) if known.any() else 0.0
 
 

@@ -102,7 +102,7 @@ def fake(config: Config, task: object, *, graphs: float = 1.0, fail: int = 0) ->
     good = np.ones(many)
     good[:fail] = 0
     learned = np.zeros(many) if permuted else good
-    count = np.log(order) * np.ones(many) + 0.1 * rng.standard_normal(many)
+    count = 0.8 * np.log(order) * np.ones(many) + 0.1 * rng.standard_normal(many)
     if task.params["arch"] == "onehot":
         count = np.full(many, reps - 1.0)
     size = np.zeros((many, reps))
@@ -110,14 +110,15 @@ def fake(config: Config, task: object, *, graphs: float = 1.0, fail: int = 0) ->
         size[i, 1 + (np.arange(3) + i) % (reps - 1)] = 10
     ones = dict.fromkeys(
         ("arcs", "arcs_all", "proper_sets", "kernel_sets", "clusters_only", "ideal", "explained",
-         "first_agree", "first_share", "last_share", "last_out_agree", "last_out_share"),
+         "first_agree", "first_share", "first_pure", "last_share", "last_out_agree",
+         "last_out_share"),
         np.ones(many),
     )  # fmt: skip
     found = {
         **ones,
         **{name: 0.0 * good for name in ("last_others", "rest", "identity")},
         **{name: 0.1 + 0.0 * good for name in ("untrained_arcs", "untrained_agree",
-                                               "untrained_share")},
+                                               "untrained_share", "untrained_pure")},
         "perfect": learned, "train_accuracy": learned, "test_accuracy": learned,
         "margin_min": 3 + rng.standard_normal(many), "first_perfect": 300 * good,
         "count": count, "count_2d": count - 1, "size": size,
@@ -129,6 +130,8 @@ def fake(config: Config, task: object, *, graphs: float = 1.0, fail: int = 0) ->
     for name in ("passes", "half", "correlation", "half_correlation", "within", "answer", "fit",
                  "without", "alone", "even_left", "even_right"):  # fmt: skip
         found[name] = np.where(size > 0, 0.9, np.nan)
+    found["betti"] = np.where((size > 0)[..., None], [2.0, 2.0, 0.0], np.nan)
+    found["betti_pairs"] = np.where((size > 0)[..., None], [1.0, 1.0, 0.0], np.nan)
     rows = np.full((many, SUBSETS, 4), np.nan)
     rows[:, :3] = [[0.5, 0.5, 1, 2], [1, 0.99, 0.99, 3], [0.1, 0.1, 1, 1]]
     found["ablation"] = rows
@@ -245,15 +248,15 @@ def test_the_growth_claim_follows_the_counts(results: dict[str, Array]) -> None:
 
 
 def test_wilson_by_hand() -> None:
-    estimate = measure.wilson(10, 10, "")
+    estimate = measure.wilson(10.0, 10.0, "")
     assert (estimate.value, estimate.high) == (1.0, 1.0)
     assert estimate.low == pytest.approx(0.7225, abs=1e-4)
-    half = measure.wilson(5, 10, "")
+    half = measure.wilson(5.0, 10.0, "")
     assert (half.low, half.high) == (
         pytest.approx(0.2366, abs=1e-4),
         pytest.approx(0.7634, abs=1e-4),
     )
-    assert measure.wilson(0, 0, "").high == 1.0
+    assert measure.wilson(0.0, 0.0, "").high == 1.0
     none = measure.proportion(np.zeros(4), np.full(4, 5.0), "")
     assert none.low == 0 and none.high == pytest.approx(0.1611, abs=1e-3)
 

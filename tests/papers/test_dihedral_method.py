@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from papers.dihedral import method
+from papers.dihedral.cycles import evenness, is_coset_cycle
 from papers.dihedral.method import (
     ablate,
     accuracy,
@@ -17,7 +18,6 @@ from papers.dihedral.method import (
     coset_score,
     cosets,
     energy,
-    evenness,
     gft,
     gft2,
     grid_energies,
@@ -28,7 +28,6 @@ from papers.dihedral.method import (
     irreps,
     is_arc,
     is_cayley,
-    is_coset_cycle,
     label_neurons,
     margin,
     mult_table,
@@ -206,7 +205,7 @@ def test_grid_energies_reduce_to_table_energies() -> None:
 
 # --- From neurons to graphs -----------------------------------------------------------------------
 
-NET = construct(18, ("rp", "2D_4", "2D_5", "2D_6"), (8, 8, 8))
+NET = construct(18, ("rp", "2D_4", "2D_5", "2D_6"), (6, 6, 6))
 TABLE, REPS = mult_table(18), irreps(18)
 
 
@@ -221,7 +220,7 @@ def test_labels_agree_with_the_shared_core() -> None:
     assert labels.live.all() and labels.agree.all() and labels.out_agree.all()
     np.testing.assert_allclose(labels.share, 1)
     shared = irrep_neurons(dihedral(18), (NET.left, NET.right))
-    np.testing.assert_array_equal(labels.index, shared.label)
+    np.testing.assert_array_equal(labels.irrep, shared.label)
 
 
 def test_a_neuron_of_two_irreps_is_mixed_and_a_weak_one_dead() -> None:
@@ -229,9 +228,9 @@ def test_a_neuron_of_two_irreps_is_mixed_and_a_weak_one_dead() -> None:
     left[:, 10], right[:, 10] = REPS[5].mats[:, 0, 0], REPS[7].mats[:, 0, 0]
     out[20] *= 1e-4
     labels = labels_of(NET._replace(left=left, right=right, out=out))
-    assert labels.live[10] and labels.index[10] == -1 and not labels.agree[10]
+    assert labels.live[10] and labels.irrep[10] == -1 and not labels.agree[10]
     assert labels.share[10] == 0
-    assert not labels.live[20] and labels.index[20] == -1
+    assert not labels.live[20] and labels.irrep[20] == -1
     found = clusters(labels, REPS)
     assert 10 not in np.concatenate(list(found.values()))
 
@@ -348,7 +347,7 @@ def test_arcs() -> None:
 
 def test_ablation_against_loops() -> None:
     n, names = 12, ("rp", "2D_2", "2D_3")
-    net, table, reps, inv = construct(n, names, (8, 8, 8)), mult_table(n), irreps(n), inverse(n)
+    net, table, reps, inv = construct(n, names, (6, 6, 6)), mult_table(n), irreps(n), inverse(n)
     found = clusters(labels_of(net, n), reps)
     parts = contributions(np.maximum(pre_activations(net), 0), net.out, found)
     chosen = named(reps, names)
@@ -358,7 +357,7 @@ def test_ablation_against_loops() -> None:
         inside = set(range(2 * n))
         for i in np.flatnonzero(kept):
             inside &= set(chosen[i].kernel.tolist())
-        guess = sum(parts[i] for i in np.flatnonzero(kept)).argmax(-1)
+        guess = parts[kept].sum(0).argmax(-1)
         pairs = list(product(range(2 * n), repeat=2))
         right = [guess[a, b] == table[a, b] for a, b in pairs]
         near = [table[inv[guess[a, b]], table[a, b]] in inside for a, b in pairs]
@@ -392,11 +391,14 @@ def test_ideal_logits_find_their_weights() -> None:
 
 
 def test_hidden_units_may_change_places() -> None:
-    order = np.random.default_rng(6).permutation(NET.out.shape[0])
-    moved = NET._replace(left=NET.left[:, order], right=NET.right[:, order],
-                         bias=NET.bias[order], out=NET.out[order])  # fmt: skip
+    rng = np.random.default_rng(6)
+    order = rng.permutation(NET.out.shape[0])
+    noise = 1e-3 * rng.normal(size=(2, *NET.left.shape))  # no ties
+    net = NET._replace(left=NET.left + noise[0], out=NET.out + noise[1].T)
+    moved = net._replace(left=net.left[:, order], right=net.right[:, order],
+                         bias=net.bias[order], out=net.out[order])  # fmt: skip
     rotations = np.arange(36) < 18
-    a, b = (summary(net, TABLE, REPS, rotations) for net in (NET, moved))
+    a, b = (summary(one, TABLE, REPS, rotations) for one in (net, moved))
     assert (a.names, a.sizes, a.without, a.alone) == (b.names, b.sizes, b.without, b.alone)
     np.testing.assert_allclose(np.array(a.cayley), np.array(b.cayley), atol=1e-6)
     np.testing.assert_allclose(a.answer, b.answer)
@@ -422,6 +424,55 @@ def test_any_group_has_the_same_analysis() -> None:
     assert cayley_test(means, TABLE, irrep_2d(4, 18)).passes()
 
 
+# --- A network and its training -------------------------------------------------------------------
+
+
+def test_a_network_is_the_shared_one() -> None:
+    """Logits pair by pair as `shared.groups` computes them, and again from the two tables."""
+    import jax
+
+    from shared.groups import ModelSpec, forward_pairs
+
+    cfg = method.Training(n=5, features=3, hidden=7)
+    params = method.init(jax.random.key(1), cfg)
+    params |= {name: params[name] + 0.1 for name in ("b", "c")}
+    pairs = np.indices((10, 10)).reshape(2, -1).T
+    found, (pre,) = method.apply(params, pairs)
+    spec = ModelSpec("embed_concat", 10, 3, 7, tie_embed=False, out_bias=True, init="he")
+    theirs = forward_pairs({**params, "hidden": ()}, spec, pairs)
+    np.testing.assert_allclose(found, theirs, atol=1e-5)
+    net = method.Net(*method.tables(params), np.asarray(params["c"], float))
+    np.testing.assert_allclose(method.logits(net).reshape(100, 10), found, atol=1e-5)
+    np.testing.assert_allclose(pre_activations(net).reshape(100, 7), pre, atol=1e-5)
+
+
+def test_training_learns_and_repeats() -> None:
+    cfg = method.Training(n=4, features=16, hidden=48, lr=2e-2, l2=1e-5, steps=300, eval_every=50)
+    params, history = method.train(cfg, (3, 4))
+    assert {name: value.shape for name, value in history.items()} == dict.fromkeys(history, (2, 6))
+    assert (history["train_accuracy"][:, -1] == 1).all()
+    assert (history["loss"][:, -1] < 0.5 * history["loss"][:, 0]).all()
+    assert (history["test_accuracy"][:, 0] < 1).all()  # not the training pairs
+    assert params["E_a"].shape == (2, 8, 16)
+    alone, _ = method.train(cfg, (4,))
+    np.testing.assert_allclose(alone["U"][0], params["U"][1], atol=5e-3)
+    assert np.abs(params["U"][0] - params["U"][1]).max() > 0.1
+
+
+def test_the_penalty_is_in_the_gradient_of_everything() -> None:
+    """One step against Adam's first by hand: every weight moves by lr against its gradient."""
+    import jax
+
+    cfg = method.Training(n=3, features=2, hidden=3, lr=1e-3, l2=10.0, steps=1, eval_every=1)
+    params, _ = method.train(cfg, (0,))
+    start = method.init(jax.random.split(jax.random.key(0))[0], cfg)
+    # With such a penalty the gradient is 2 * l2 * w but for a little: steps of lr towards 0.
+    for name in ("E_a", "E_b", "W_a", "W_b", "U"):
+        big = np.abs(np.asarray(start[name])) > 0.2
+        moved = np.asarray(params[name][0] - start[name])
+        np.testing.assert_allclose(moved[big], -1e-3 * np.sign(start[name])[big], rtol=1e-2)
+
+
 # --- Bad input ------------------------------------------------------------------------------------
 
 
@@ -445,6 +496,10 @@ def test_bad_arguments_get_a_sentence() -> None:
         (lambda: approx_coset(0, -1, 2, 1, 5), "A path takes 0 steps or more either way, not -1"),
         (lambda: coset_score(np.ones(10), 5, [0]), "Values that are all equal have no variance"),
         (lambda: gft(np.ones(8), irreps(5)), "The irreps are of a group of order 10; the array"),
+        (lambda: method.train(method.Training(2), (0,)), "D_n needs n >= 3, not 2"),
+        (lambda: method.train(method.Training(5, hidden=0), (0,)), "features, hidden, eval_every"),
+        (lambda: method.train(method.Training(5, steps=150), (0,)), "150 steps are no multiple of"),
+        (lambda: method.train(method.Training(5, fraction=1.5), (0,)), "fraction must be in (0, 1"),
     )
     for call, start in cases:
         with pytest.raises(ValueError) as error:
