@@ -43,7 +43,7 @@ def comparison(results: Results) -> Figure | None:
     if len(mine) < 2:
         return None
     panels = (("clusters_only", "accuracy of the clusters alone"),
-              ("first_share", "share of input energy on one irrep"),
+              ("first_share", "input energy on one irrep"),
               ("passed", "clusters that are Cayley graphs"))  # fmt: skip
     fig, axes = plotting.figure(1, 3, height=1.2 + 0.42 * len(mine))
     names = [name.replace(" ", ", ") for name in mine]
@@ -171,6 +171,8 @@ def theorem(results: Results) -> Figure:
     right.axhline(0.9, color=plotting.NEUTRAL, linestyle="--", label="promised")
     for ax in (left, right):
         ax.set_xscale("log")
+        ax.set_xticks(ns, [f"{int(n)}" for n in ns], rotation=60)
+        ax.minorticks_off()
         ax.set_xlabel("n of D$_n$ (log scale)")
     left.set_ylabel("random 2-D irreps for P ≥ 0.9\n(Monte Carlo, and the bound)")
     right.set_ylabel("P(margin > 0.1 m) at the bound's m")
@@ -189,7 +191,9 @@ def margins(results: Results) -> Figure:
         look, offsets = looks[label], (np.arange(int(mine.sum())) * 0.618034 % 1 - 0.5) * 0.3
         axes[0, 0].plot(count[mine] + offsets, margin[mine], linestyle="none", markersize=7,
                         marker=look.marker, color=look.colour, label=label)  # fmt: skip
-    axes[0, 0].set_xlabel("number of representations")
+    values = sorted({int(value) for value in count})
+    axes[0, 0].set_xticks(values, [str(value) for value in values])
+    axes[0, 0].set_xlabel("number of representations (spread sideways to be told apart)")
     axes[0, 0].set_ylabel("smallest margin over all pairs (logits)")
     axes[0, 0].set_title(head_title(results))
     plotting.legend_outside(fig)

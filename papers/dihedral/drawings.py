@@ -26,7 +26,7 @@ def pretty(name: str) -> str:
 def about(name: str, n: int) -> str:
     """What an irrep of D_n stands for, in a line."""
     if not name.startswith("2D_"):
-        return "two cosets of a subgroup of index 2"
+        return "two cosets, index 2"
     g, period, d = step_size(int(name[3:]), n)
     whose = "approximate cosets" if g == 1 else f"cosets of a kernel of {g}"
     return f"{whose}, n' = {period}, d = {d}"
@@ -51,25 +51,49 @@ def cayley(results: Results) -> Figure:
         edges = edges[edges[:, 0] >= 0]
         name = names[irreps[slot]]
         if dihedral:
-            _prism(ax, points, cloud, edges, dihedral, name)
+            if name.startswith("2D_"):
+                _prism(ax, points, cloud, edges, dihedral)
+            else:
+                _line(ax, points, dihedral)
             ax.set_title(f"{pretty(name)}: {about(name, dihedral)}", fontsize=10)
         else:
             _plain(ax, points, edges)
             ax.set_title(pretty(name))
         spread = float(np.asarray(results["show/head/spread"])[slot])
-        ax.set_xlabel(f"1st coordinate (shows {100 * spread:.1f} % of the variance)")
-        ax.set_ylabel("2nd coordinate" if slot == slots[0] else "")
+        ax.set_xlabel(f"1st coordinate\n({100 * spread:.1f} % of the variance)", fontsize=10)
+        ax.set_ylabel("2nd coordinate" if slot == slots[0] else "", fontsize=10)
         _bare(ax)
     seed = int(results["show/head/seed"])
     fig.suptitle(
         f"One network on {group} (seed {seed}): blue rotations, orange reflections, "
-        "grey the contributions of single pairs",
+        "grey the contributions of single pairs, dotted the edges by s",
         x=0.01, ha="left", fontsize="medium",
     )  # fmt: skip
     return fig
 
 
-def _prism(ax: Any, points: Array, cloud: Array, edges: Array, n: int, name: str) -> None:
+def _line(ax: Any, points: Array, n: int) -> None:
+    """A 1-D irrep: two cosets on a line; elements one above the other, to be told apart."""
+    x = points[:, 0] / (np.abs(points[:, 0]).max() or 1.0)
+    y = np.tile(np.linspace(-0.85, 0.85, n), 2) + np.repeat([0.0, 0.85 / n], n)
+    for half, colour, letter in (
+        (slice(0, n), ROTATIONS, "r"),
+        (slice(n, 2 * n), REFLECTIONS, "s"),
+    ):
+        ax.plot(x[half], y[half], linestyle="none", marker="o", markersize=6, color=colour)
+        for side in (-1, 1):
+            mine = np.flatnonzero(np.sign(x[half]) == side)
+            if len(mine):
+                power = "all m" if len(mine) == n else "even m" if mine[0] % 2 == 0 else "odd m"
+                text = "r$^m$" if letter == "r" else "s r$^m$"
+                ax.text(0.86 * side, 0.15 * (1 if letter == "r" else -1), f"{text}\n{power}",
+                        ha="right" if side > 0 else "left", va="center", color=colour,
+                        fontsize=9)  # fmt: skip
+    ax.set_xlim(-1.35, 1.35)
+    ax.set_ylim(-1.35, 1.35)
+
+
+def _prism(ax: Any, points: Array, cloud: Array, edges: Array, n: int) -> None:
     scale = np.abs(points[:n, :2]).max() or 1.0
     inner = 0.6 * scale / (np.abs(points[n:, :2]).max() or 1.0)
     xy = np.concatenate([points[:n, :2], inner * points[n:, :2]])
@@ -80,10 +104,9 @@ def _prism(ax: Any, points: Array, cloud: Array, edges: Array, n: int, name: str
     for a, b in edges:
         colour = ROTATIONS if max(a, b) < n else REFLECTIONS if min(a, b) >= n else "#999999"
         ax.plot(xy[[a, b], 0], xy[[a, b], 1], color=colour, linewidth=1.3, zorder=1)
-    if name.startswith("2D_"):
-        for m in range(n):
-            ends = xy[[m, n + (-m) % n]]  # r^m s = s r^{-m}
-            ax.plot(ends[:, 0], ends[:, 1], color="#AAAAAA", linewidth=0.8, linestyle=":", zorder=0)
+    for m in range(n):
+        ends = xy[[m, n + (-m) % n]]  # r^m s = s r^{-m}
+        ax.plot(ends[:, 0], ends[:, 1], color="#AAAAAA", linewidth=0.8, linestyle=":", zorder=0)
     for half, colour, label in (
         (np.arange(n), ROTATIONS, "r"),
         (np.arange(n, 2 * n), REFLECTIONS, "s"),
@@ -171,9 +194,10 @@ def neurons(results: Results) -> Figure:
         right.set_yticks(range(len(names)), [pretty(m) for m in names], fontsize=6)
         right.grid(visible=False)
         left.set_title(f"{pretty(name)}: pre(a, b)", fontsize=11)
-        middle.set_title("elements in the order of its cycle", fontsize=11)
+        middle.set_title("in the order of its cycle", fontsize=11)
         right.set_title("√power by irreps", fontsize=11)
-        for ax, x, y in ((left, "b", "a"), (middle, "b, remapped", "a, remapped"),
+        halves = "(rotations | reflections)"
+        for ax, x, y in ((left, f"b {halves}", "a"), (middle, "b, remapped", "a, remapped"),
                          (right, "irrep of b", "irrep of a")):  # fmt: skip
             ax.set_xlabel(x)
             ax.set_ylabel(y)
@@ -206,7 +230,7 @@ def pairs(results: Results) -> Figure | None:
         if label == "a b":
             fig.colorbar(dots[0], ax=ax, label="place in the cycle of n' cosets")
         ax.set_title(f"coloured by {label}")
-        ax.set_xlabel("three principal components, seen obliquely")
+        ax.set_xlabel("3 components, seen obliquely", fontsize=10)
         _bare(ax)
     ratio = np.asarray(results["show/head/ratio"])
     axes[0, 0].set_ylabel("one dot a pair (a, b)")

@@ -63,7 +63,7 @@ def histogram(results: Results) -> Figure:
             axes[0, 1].plot(i + offsets, column, linestyle="none", marker=look.marker,
                             color=look.colour, markersize=4)  # fmt: skip
     halves = half.sum(0) / max(len(size), 1)
-    ax.bar(x, halves, width=0.75, fill=False, hatch="////", edgecolor="white", linewidth=0,
+    ax.bar(x, halves, width=0.75, fill=False, hatch="////", edgecolor="#333333", linewidth=0,
            label="of these, cycles of cosets")  # fmt: skip
     for panel in axes[0]:
         panel.set_xticks(x, [drawings.pretty(name) for name in names], rotation=60)
@@ -120,19 +120,25 @@ def growth(results: Results) -> Figure | None:
 
 
 def _sensitivity(ax: Any, results: Results) -> None:
-    """The same counts under other thresholds."""
-    ns = np.asarray(results["sweep/n"], float)
-    if "sweep/sensitivity" in results:
-        table = np.asarray(results["sweep/sensitivity"])
-        for i, (live, style) in enumerate(zip((1, 2, 5), ("-", "--", ":"), strict=True)):
-            for j, (share, colour) in enumerate(zip((0, 0.5, 0.9), plotting.COLOURS, strict=False)):
-                ax.plot(ns, table[:, i, j, 1], linestyle=style, color=colour, marker="o",
-                        markersize=3, label=f"live > {live} %, share ≥ {share:g}")  # fmt: skip
-    ax.set_xscale("log", base=2)
-    ax.set_xticks(ns, [f"{int(n)}" for n in ns], minor=False)
-    ax.set_xlabel("n of D$_n$ (log scale)")
-    ax.set_ylabel("mean count, clusters of 3 or more")
-    ax.set_title("How the count depends on thresholds")
+    """The same counts under other thresholds, as a table; the first row is what is counted."""
+    ns = np.asarray(results["sweep/n"]).astype(int)
+    if "sweep/sensitivity" not in results:
+        ax.set_axis_off()
+        return
+    table = np.asarray(results["sweep/sensitivity"])
+    rows = [("counted: live > 2 %, any size", table[:, 1, 0, 0])]
+    for i, live in enumerate((1, 2, 5)):
+        rows += [(f"live > {live} %, share ≥ {share:g}, size ≥ 3", table[:, i, j, 1])
+                 for j, share in enumerate((0, 0.5, 0.9))]  # fmt: skip
+    values = np.array([row for _, row in rows])
+    ax.imshow(values, cmap="Blues", aspect="auto", vmin=0, vmax=1.6 * np.nanmax(values))
+    for (y, x), value in np.ndenumerate(values):
+        ax.text(x, y, f"{value:.1f}", ha="center", va="center", fontsize=8.5)
+    ax.set_xticks(range(len(ns)), [str(n) for n in ns])
+    ax.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=8.5)
+    ax.grid(visible=False)
+    ax.set_xlabel("n of D$_n$")
+    ax.set_title("Mean count by threshold", fontsize=12)
 
 
 def movie(results: Results) -> Figure:
@@ -204,7 +210,7 @@ def ablation(results: Results) -> Figure | None:
     panel.set_xticks(range(1, most + 1))
     panel.set_xlabel("clusters kept")
     panel.set_ylabel("accuracy modulo the intersection\nof their kernels (mean: diamond)")
-    panel.set_title("What a subset should know, it knows")
+    panel.set_title("Of what a subset can know, what it does")
     plotting.legend_outside(fig)
     return fig
 

@@ -40,8 +40,9 @@ BY_IRREP = ("size", "passes", "half", "correlation", "half_correlation", "within
             "without", "alone", "even_left", "even_right", "betti", "betti_pairs")  # fmt: skip
 MEAN_BY_CASE = ("correlation", "answer", "fit", "even_left", "even_right")
 KEPT_NETWORKS = 12  # of the headline case, whose subsets of clusters are kept
-SHOWN = ("show_irrep", "show_points", "show_cloud", "show_spread", "show_neuron", "show_power",
-         "show_pairs", "show_pca", "show_ratio")  # fmt: skip
+SHOWN = ("show_irrep", "show_points", "show_spread")
+SHOWN_OF_HEAD = (*SHOWN, "show_cloud", "show_neuron", "show_power", "show_pairs", "show_pca",
+                 "show_ratio")  # fmt: skip
 
 
 def gather(config: Config, tasks: Sequence[Task], outcomes: Mapping[str, Outcome]) -> Results:
@@ -60,7 +61,7 @@ def gather(config: Config, tasks: Sequence[Task], outcomes: Mapping[str, Outcome
     for task in nets:
         group = task.params["group"]
         if task is not head and group in config.groups and "show/other/group" not in results:
-            results |= _shown("show/other", config, task, outcomes[task.key])
+            results |= _shown("show/other", config, task, outcomes[task.key], SHOWN)
     if only(config) is None:
         results |= _sweep("sweep", "mlp1", config, nets, outcomes)
         results |= _sweep("onehot", "onehot", config, nets, outcomes)
@@ -132,17 +133,24 @@ def _headline(config: Config, task: Task, outcome: Outcome) -> dict[str, Array]:
         found[f"head/history/{name}"] = outcome[f"history/{name}"]
     found["head/history/mass"] = outcome["history/mass"][0]
     found["head/log_every"] = np.asarray(config.log_every)
-    return found | _shown("show/head", config, task, outcome)
+    return found | _shown("show/head", config, task, outcome, SHOWN_OF_HEAD)
 
 
-def _shown(prefix: str, config: Config, task: Task, outcome: Outcome) -> dict[str, Array]:
-    """The pictures of the first network that learned and has a cluster in every slot."""
+def _shown(
+    prefix: str, config: Config, task: Task, outcome: Outcome, names: Sequence[str]
+) -> dict[str, Array]:
+    """The pictures of the first network that learned and has a cluster in every slot.
+
+    On D_n rather one whose first cluster steps by more than 1: then remapping is to be seen.
+    """
     if "show_irrep" not in outcome:
         return {}
-    filled = (outcome["show_irrep"] >= 0).sum(1) + outcome["perfect"] * 10
-    best = int(filled.argmax())
     who = chosen(config, task.params["group"])
-    found = {f"{prefix}/{name[5:]}": outcome[name][best] for name in SHOWN}
+    first = [who.reps[int(i)].freq for i in outcome["show_irrep"][:, 0]]
+    steps = np.array([freq is not None and freq > 1 for freq in first])
+    filled = (outcome["show_irrep"] >= 0).sum(1) + outcome["perfect"] * 10 + 0.5 * steps
+    best = int(filled.argmax())
+    found = {f"{prefix}/{name[5:]}": outcome[name][best] for name in names}
     found[f"{prefix}/group"] = np.asarray(task.params["group"])
     found[f"{prefix}/names"] = np.asarray(who.names)
     found[f"{prefix}/seed"] = np.asarray(task.first_seed + best)

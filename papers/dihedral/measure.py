@@ -16,6 +16,7 @@ from shared.experiment.spec import Estimate, Results
 
 Array = np.ndarray
 LEAST = 5  # networks; with fewer, nothing is said about a case
+LEAST_CLUSTERS = 40  # with fewer, no share could have a lower end above .9
 
 
 def learned(results: Results, case: str) -> Array:
@@ -118,6 +119,8 @@ def graphs(results: Results) -> list[Estimate] | None:
         return None
     shuffled = np.asarray(results[f"case/{permuted}/passed"])
     either = np.asarray(results[f"case/{case}/passed"])[learned(results, case)]
+    if either[:, 2].sum() < LEAST_CLUSTERS:
+        return None
     return [
         tested(results, case, "passed", "clusters that are Cayley graphs of a quotient"),
         proportion(either[:, :2].sum(1), either[:, 2], "Cayley graphs or cycles of cosets"),

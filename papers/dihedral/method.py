@@ -576,7 +576,7 @@ def cayley_test(
     wanted, found = (nearest(d, ideal, comparable) for d in (ideal, distances))
     added = np.zeros_like(wanted)
     if convention is not None:
-        added = np.isin(table[blocks[:, 0], convention][:, None, None], blocks).any(-1)
+        added = convention_edges(table, blocks, convention)
     spectra = [np.linalg.eigvalsh((a | a.T | added).astype(float)) for a in (wanted, found)]
     on_rho = gft2(means - centre, [*_trivial(rho), rho])[1, 1]
     return Cayley(
@@ -587,6 +587,15 @@ def cayley_test(
         float(on_rho) / max(total, 1e-300),
         correlated(means, chi[table[inv]]),
     )
+
+
+def convention_edges(
+    table: Int[Array, "G G"], blocks: Int[Array, "v members"], s: int
+) -> Bool[Array, "v v"]:
+    """Edges of the generator s between cosets: [x, y] if x s is in y, for each least element x."""
+    place = np.empty(len(table), int)
+    place[blocks] = np.arange(len(blocks))[:, None]
+    return place[table[blocks[:, 0], s]][:, None] == np.arange(len(blocks))
 
 
 def nearest(

@@ -95,9 +95,9 @@ def coordinates(
     """Class means of a cluster in few coordinates, the contributions of all pairs in the same ones,
     and the share of the class means' variance that these show.
 
-    D_n: the two principal components of the rotations, and those of the reflections; the third
-    coordinate is 0. An irrep of three dimensions: y(c) = sum_x M(c)[x] rho(x) w, which is rho(c) w
-    if M(c)[x] is chi(c^{-1} x); w is the point that its orbit leaves most room. Else three
+    2-D on D_n: the two principal components of the rotations, and those of the reflections; the
+    third coordinate is 0. An irrep of three dimensions: y(c) = sum_x M(c)[x] rho(x) w, which is
+    rho(c) w if M(c)[x] is chi(c^{-1} x); w is the point that its orbit leaves most room. Else three
     principal components.
     """
     centred = part - part.mean((0, 1))
@@ -106,7 +106,8 @@ def coordinates(
     order = who.group.order
     raw = centred.reshape(-1, order)
     total = max(float((means**2).sum()), 1e-300)
-    if who.n is not None:
+    rho = who.reps[i]
+    if who.n is not None and rho.dim == 2:
         points, cloud, seen = np.zeros((order, 3)), np.zeros((order * order, 3)), 0.0
         answer = who.table.reshape(-1)
         for half in (np.arange(who.n), np.arange(who.n, order)):
@@ -117,7 +118,6 @@ def coordinates(
             cloud[mine, :2] = (raw[mine] - middle) @ axes.T
             seen += float((points[half] ** 2).sum()) + len(half) * float((middle**2).sum())
         return points, cloud, seen / total
-    rho = who.reps[i]
     if rho.dim == 3 and rho.commutant == 1:
         axes = (rho.mats @ roomy_point(rho)).T
         axes = axes / np.linalg.norm(axes, axis=1, keepdims=True)

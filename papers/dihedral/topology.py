@@ -39,7 +39,8 @@ def scores(view: View, who: Subject, pairs: bool) -> dict[str, Array]:
             continue
         part = view.post[..., neurons] @ view.out[neurons]
         means, _ = method.class_means(part, who.table)
-        found["betti"][i] = _numbers(means, Recipe(least_points=LEAST_PERIOD))
+        # Vertices of a short cycle are far apart: a component is what stays alone longer than that.
+        found["betti"][i] = _numbers(means, Recipe(h0=1.0, least_points=LEAST_PERIOD))
         if pairs:
             rows = part.reshape(-1, part.shape[-1])
             found["betti_pairs"][i] = _numbers(rows - rows.mean(1, keepdims=True), Recipe())

@@ -223,6 +223,13 @@ def test_labels_agree_with_the_shared_core() -> None:
     np.testing.assert_array_equal(labels.irrep, shared.label)
 
 
+def test_a_constant_in_an_output_row_is_not_an_irrep() -> None:
+    """Softmax does not see it."""
+    shifted = labels_of(NET._replace(out=NET.out + 3.0))
+    assert shifted.out_agree.all()
+    np.testing.assert_allclose(shifted.out_share, labels_of(NET).out_share, atol=1e-9)
+
+
 def test_a_neuron_of_two_irreps_is_mixed_and_a_weak_one_dead() -> None:
     left, right, out = (x.copy() for x in (NET.left, NET.right, NET.out))
     left[:, 10], right[:, 10] = REPS[5].mats[:, 0, 0], REPS[7].mats[:, 0, 0]
@@ -286,8 +293,29 @@ def test_a_wrong_irrep_a_wrong_step_and_noise_fail() -> None:
     assert not is_cayley(means, 4, 18).passes()  # it tells kernel cosets' elements apart
     noise = np.random.default_rng(4).normal(size=(36, 36))
     assert not is_cayley(noise, 5, 18).passes()
-    swapped = means[np.r_[1, 0, np.arange(2, 36)]]
-    assert is_cayley(swapped, 5, 18).neighbours < 1
+    swapped = is_cayley(means[np.r_[11, *range(1, 11), 0, *range(12, 36)]], 5, 18)
+    assert swapped.correlation > 0.95 and swapped.within < 1e-9 and swapped.neighbours < 1
+    assert not swapped.passes()  # two vertices next to each other have changed places
+
+
+@pytest.mark.parametrize(("n", "k"), [(18, 5), (18, 4), (24, 10)])
+def test_cycles_and_the_edges_by_s_make_a_prism(n: int, k: int) -> None:
+    """The graph whose spectrum is compared: rings of steps r^{+-d} and edges x, x s."""
+    table, rho = mult_table(n), irrep_2d(k, n)
+    blocks = np.array(method.coset_list(table[:, rho.kernel]))
+    added = method.convention_edges(table, blocks, n)
+    assert (added == added.T).all() and (added.sum(1) == 1).all()
+    _, period, d = step_size(k, n)
+    place = {int(x): i for i, block in enumerate(blocks) for x in block}
+    for x in range(2 * n):
+        assert added[place[x], place[int(table[x, n])]]
+    ring = np.zeros_like(added)
+    for x in blocks[:, 0]:
+        ring[place[int(x)], place[int(table[x, d])]] = True
+    graph = (ring | ring.T | added).astype(float)
+    turns = 2 * np.cos(2 * np.pi * np.arange(period) / period)
+    np.testing.assert_allclose(np.linalg.eigvalsh(graph), np.sort(np.r_[turns + 1, turns - 1]),
+                               atol=1e-9)  # fmt: skip
 
 
 def test_spectrum_of_the_graph_that_is_read_off() -> None:
@@ -447,12 +475,13 @@ def test_a_network_is_the_shared_one() -> None:
 
 
 def test_training_learns_and_repeats() -> None:
-    cfg = method.Training(n=4, features=16, hidden=48, lr=2e-2, l2=1e-5, steps=300, eval_every=50)
+    cfg = method.Training(n=4, features=16, hidden=48, lr=2e-2, l2=1e-5, steps=300, eval_every=10)
     params, history = method.train(cfg, (3, 4))
-    assert {name: value.shape for name, value in history.items()} == dict.fromkeys(history, (2, 6))
+    assert {name: value.shape for name, value in history.items()} == dict.fromkeys(history, (2, 30))
     assert (history["train_accuracy"][:, -1] == 1).all()
     assert (history["loss"][:, -1] < 0.5 * history["loss"][:, 0]).all()
-    assert (history["test_accuracy"][:, 0] < 1).all()  # not the training pairs
+    _, few = method.train(cfg._replace(fraction=0.3), (3, 4))
+    assert (few["train_accuracy"][:, -1] == 1).all() and (few["test_accuracy"] < 0.9).all()
     assert params["E_a"].shape == (2, 8, 16)
     alone, _ = method.train(cfg, (4,))
     np.testing.assert_allclose(alone["U"][0], params["U"][1], atol=5e-3)
