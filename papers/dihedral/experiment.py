@@ -88,7 +88,7 @@ def _net(
         "labels": labels,
         "steps": config.steps if plain else config.deep_steps,
         "learning_rate": config.learning_rate if plain else config.deep_learning_rate,
-        "l2": config.l2,
+        "l2": config.transformer_l2 if arch in ("transformer", "uniform") else config.l2,
         "full": True,
         "topology": topology,
     }
