@@ -55,7 +55,7 @@ def _judge_conquer(estimates: Sequence[Estimate]) -> Verdict:
 
 
 def _judge_growth(estimates: Sequence[Estimate]) -> Verdict:
-    slope, log, linear, power, share, _ = estimates
+    slope, log, linear, power, share, *_ = estimates
     slow = power.high < 2 / 3 and share.high < 0.5
     return _decide(slow and slope.low > 0 and log.value >= linear.value, slow)
 

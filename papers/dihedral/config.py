@@ -31,10 +31,13 @@ class Config:
     """n of the dihedral group that is looked at most closely (paper: 18)."""
     histogram_seeds: int = 64
     """Networks on that group, for the histogram of learned irreps (paper: 1000)."""
-    sizes: tuple[int, ...] = (5, 7, 9, 12, 17, 24, 30, 48)
+    sizes: tuple[int, ...] = (5, 7, 9, 12, 17, 24, 48)
     """n of the growth curve, beside the headline (paper: powers of two, 4 ... 512)."""
     onehot_sizes: tuple[int, ...] = (9, 12, 18, 24)
     """n on which a network without embeddings is trained, for contrast."""
+    deep_sizes: tuple[int, ...] = (7, 12, 24)
+    """n on which mlp2 and the transformer are trained too, where they are among `architectures`;
+    at most five networks each, and only their representations are counted (paper: as `sizes`)."""
     architectures: tuple[str, ...] = ("mlp2", "mlp3", "transformer")
     """Compared with mlp1 on the headline group: mlp1, mlp2, mlp3, onehot, shared, transformer,
     uniform (paper: MLPs of one to three hidden layers, transformers)."""
@@ -68,9 +71,9 @@ class Config:
     """Share of all ordered pairs trained on (official code: .81 on D_18; .9 or 1 elsewhere)."""
     grid_n: int = 9
     """n of the map of learning rates against L2 (paper: 18)."""
-    grid_rates: tuple[float, ...] = (1e-3, 2.5e-3, 5e-3, 1e-2)
+    grid_rates: tuple[float, ...] = (1e-3, 5e-3, 1e-2)
     """Learning rates of that map (official code: 1e-5 ... 2.5e-3)."""
-    grid_l2: tuple[float, ...] = (5e-5, 1e-4, 2e-4, 4e-4, 8e-4)
+    grid_l2: tuple[float, ...] = (5e-5, 2e-4, 4e-4, 8e-4)
     """L2 coefficients of that map (official code: 7.5e-6 ... 1e-3)."""
     grid_seeds: int = 3
     """Networks per point of that map (official code: 5)."""
@@ -84,8 +87,14 @@ class Config:
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("first_seed", "batch", "widen", "l2", "transformer_l2"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
-        for n in (self.headline, *self.sizes, *self.onehot_sizes, self.grid_n):
-            _require(n >= 3, "headline, sizes, onehot-sizes and grid-n", n,
+        for n in (
+            self.headline,
+            *self.sizes,
+            *self.onehot_sizes,
+            *self.deep_sizes,
+            self.grid_n,
+        ):
+            _require(n >= 3, "headline, sizes, onehot-sizes, deep-sizes and grid-n", n,
                      "at least 3 (D_1 is Z_2 and D_2 is Z_2 x Z_2)")  # fmt: skip
         for name in self.architectures:
             _require(name in ARCHITECTURES, "architectures", name, ", ".join(ARCHITECTURES))
@@ -117,6 +126,7 @@ PRESETS = {
         histogram_seeds=2,
         sizes=(),
         onehot_sizes=(),
+        deep_sizes=(),
         architectures=("mlp2",),
         groups=(),
         controls=False,
@@ -137,6 +147,7 @@ PRESETS = {
         histogram_seeds=20,
         sizes=(5, 9, 12),
         onehot_sizes=(9,),
+        deep_sizes=(),
         architectures=("mlp2", "transformer"),
         groups=("S4",),
         deep_steps=2000,
@@ -152,6 +163,7 @@ PRESETS = {
         histogram_seeds=1000,
         sizes=(4, 8, 16, 32, 64, 128),
         onehot_sizes=(9, 12, 18, 24, 32),
+        deep_sizes=(4, 8, 16, 32, 64, 128),
         architectures=("mlp2", "mlp3", "shared", "transformer", "uniform"),
         groups=("S4", "SL(2,3)", "D3xD3", "A5", "S5"),
         features=128,

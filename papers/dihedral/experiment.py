@@ -21,6 +21,7 @@ from shared.experiment.spec import Outcome, Results, Run, Task
 START_SECONDS = 6.0
 STEP_SECONDS = 6e-11  # per |G|^2 (width |G|) of a step
 LOOK_SECONDS = 2e-6  # per |G|^3, most of it for the subsets of clusters
+MOST_DEEP = 5  # networks of an architecture other than mlp1, per n of the growth curve
 DEPTH = {"mlp2": 1.5, "mlp3": 2.0, "transformer": 2.0}  # hidden layers, as the clock counts them
 
 
@@ -38,6 +39,10 @@ def tasks(config: Config) -> list[Task]:
     found += [_net(config, f"D{n}", "mlp1") for n in config.sizes if n != config.headline]
     found += [_net(config, f"D{n}", "onehot") for n in config.onehot_sizes
               if not (n == config.headline and "onehot" in config.architectures)]  # fmt: skip
+    for arch in ("mlp2", "transformer"):
+        if arch in config.architectures:
+            found += [_net(config, f"D{n}", arch, seeds=min(config.seeds, MOST_DEEP), full=False)
+                      for n in config.deep_sizes if n != config.headline]  # fmt: skip
     found += [_net(config, name, "mlp1") for name in config.groups]
     if config.controls:
         found.append(_net(config, head, "mlp1", labels="permuted"))
@@ -79,6 +84,7 @@ def _net(
     labels: str = "table",
     seeds: int | None = None,
     topology: bool = False,
+    full: bool = True,
 ) -> Task:
     plain = arch in ("mlp1", "onehot")
     params = {
@@ -89,7 +95,7 @@ def _net(
         "steps": config.steps if plain else config.deep_steps,
         "learning_rate": config.learning_rate if plain else config.deep_learning_rate,
         "l2": config.transformer_l2 if arch in ("transformer", "uniform") else config.l2,
-        "full": True,
+        "full": full,
         "topology": topology,
     }
     key = f"{params['kind']}/group={plain_name(group)}/arch={arch}"

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 KINDS = plotting.looks("approximate cosets", "cosets", "1-D", "other")
-LINES = plotting.looks("embeddings", "one-hot inputs", "all irreps")
+LINES = plotting.looks("1 hidden layer", "one-hot inputs", "all irreps", "2 layers", "transformer")
+CURVES = (("sweep", "1 hidden layer", 0.97), ("onehot", "one-hot inputs", 1.03),
+          ("mlp2", "2 layers", 1.0), ("transformer", "transformer", 1.06))  # fmt: skip
 SETS = plotting.looks("networks", "controls", "cycles of cosets")
 KIND_OF = {"approximate": "approximate cosets", "coset": "cosets", "line": "1-D"}
 
@@ -88,18 +90,7 @@ def growth(results: Results) -> Figure | None:
     irreps = np.array([(n - 1) // 2 + (1 if n % 2 else 3) for n in ns.astype(int)])
     ax.plot(ns, irreps, color=LINES["all irreps"].colour, marker="^", linestyle=":",
             label="all non-trivial irreps")  # fmt: skip
-    for name, label, shift in (("sweep", "embeddings", 0.98), ("onehot", "one-hot inputs", 1.02)):
-        if f"{name}/count" not in results:
-            continue
-        look, rows = LINES[label], np.asarray(results[f"{name}/count"])
-        for n, row in zip(np.asarray(results[f"{name}/n"]), rows, strict=True):
-            row = row[np.isfinite(row)]
-            spread = 1 + (np.arange(len(row)) * 0.618034 % 1 - 0.5) * 0.03
-            ax.plot(n * shift * spread, row, linestyle="none", marker=look.marker, alpha=0.45,
-                    color=look.colour, markersize=4)  # fmt: skip
-            if len(row):
-                ax.errorbar(n * shift, row.mean(), row.std(), color=look.colour, capsize=3,
-                            marker=look.marker, markersize=7, label=label)  # fmt: skip
+    _counts(ax, results)
     from shared.groups.growth import fit_growth
 
     points = np.array([(n, c) for n, row in zip(ns, counts, strict=True)
@@ -117,6 +108,22 @@ def growth(results: Results) -> Figure | None:
     _sensitivity(axes[0, 1], results)
     plotting.legend_outside(fig, columns=4)
     return fig
+
+
+def _counts(ax: Any, results: Results) -> None:
+    """Every network a point, beside the mean and standard deviation at its n."""
+    for name, label, shift in CURVES:
+        if f"{name}/count" not in results:
+            continue
+        look, rows = LINES[label], np.asarray(results[f"{name}/count"])
+        for n, row in zip(np.asarray(results[f"{name}/n"]), rows, strict=True):
+            row = row[np.isfinite(row)]
+            spread = 1 + (np.arange(len(row)) * 0.618034 % 1 - 0.5) * 0.03
+            ax.plot(n * shift * spread, row, linestyle="none", marker=look.marker, alpha=0.45,
+                    color=look.colour, markersize=4)  # fmt: skip
+            if len(row):
+                ax.errorbar(n * shift, row.mean(), row.std(), color=look.colour, capsize=3,
+                            marker=look.marker, markersize=7, label=label)  # fmt: skip
 
 
 def _sensitivity(ax: Any, results: Results) -> None:

@@ -5,7 +5,8 @@
     headline                   name of the case that is looked at most closely
     head/...                   by irrep, by subset of clusters and over time, of the headline case
     show/...                   pictures of single networks
-    sweep/..., onehot/...      number of representations by n
+    sweep/..., onehot/...,     number of representations by n, of mlp1 and of the others;
+    mlp2/..., transformer/...  NaN where a network did not learn or was not trained
     grid/...                   number of representations by learning rate and L2
     hand/..., theorem/...      of `exact.py`
 
@@ -64,7 +65,8 @@ def gather(config: Config, tasks: Sequence[Task], outcomes: Mapping[str, Outcome
             results |= _shown("show/other", config, task, outcomes[task.key], SHOWN)
     if only(config) is None:
         results |= _sweep("sweep", "mlp1", config, nets, outcomes)
-        results |= _sweep("onehot", "onehot", config, nets, outcomes)
+        for arch in ("onehot", "mlp2", "transformer"):
+            results |= _sweep(arch, arch, config, nets, outcomes)
         results |= _grid(config, tasks, outcomes)
     return {name: _rounded(value) for name, value in results.items()}
 
@@ -183,12 +185,12 @@ def _sweep(
     rows.sort(key=lambda task: int(task.params["group"][1:]))
     size = (len(rows), config.seeds)
     found = {key: np.full(size, np.nan) for key in ("count", "count_2d", "first_perfect")}
-    perfect = np.zeros(size)
+    perfect = np.full(size, np.nan)
     sensitive = []
     for i, task in enumerate(rows):
         outcome = outcomes[task.key]
         learned = outcome["perfect"] == 1
-        perfect[i] = outcome["perfect"][: config.seeds]
+        perfect[i, : min(len(learned), config.seeds)] = outcome["perfect"][: config.seeds]
         for key in found:
             if key in outcome:
                 values = np.where(learned, outcome[key], np.nan)[: config.seeds]

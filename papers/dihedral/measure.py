@@ -191,7 +191,25 @@ def growth(results: Results) -> list[Estimate] | None:
         average(largest[np.isfinite(largest)] / irreps, f"share of the irreps used at n = {n}"),
         wilson(float(np.sum(results["sweep/perfect"])), float(np.size(results["sweep/perfect"])),
                "networks that learned"),
+        *_deep_growth(results),
     ]  # fmt: skip
+
+
+def _deep_growth(results: Results) -> list[Estimate]:
+    """Slopes of the architectures beside mlp1, where they were trained on three n or more."""
+    from shared.groups.growth import fit_growth
+
+    found = []
+    for arch in ("mlp2", "transformer"):
+        if f"{arch}/count" not in results:
+            continue
+        counts = np.asarray(results[f"{arch}/count"], float)
+        known = np.isfinite(counts)
+        ns = np.broadcast_to(np.asarray(results[f"{arch}/n"], float)[:, None], counts.shape)
+        if (known.any(1)).sum() >= 3 and known.sum() >= LEAST:
+            fit = fit_growth(ns[known], counts[known])
+            found.append(fit.log.slope.to_estimate(f"{arch}: slope on ln n"))
+    return found
 
 
 def universal(results: Results) -> list[Estimate] | None:

@@ -23,8 +23,8 @@ Array = np.ndarray
     ("fields", "sentence"),
     [
         ({"seeds": 0}, "seeds must be at least 1; got 0."),
-        ({"headline": 2}, "headline, sizes, onehot-sizes and grid-n must be at least 3"),
-        ({"sizes": (5, 1)}, "headline, sizes, onehot-sizes and grid-n must be at least 3"),
+        ({"headline": 2}, "headline, sizes, onehot-sizes, deep-sizes and grid-n must be"),
+        ({"sizes": (5, 1)}, "headline, sizes, onehot-sizes, deep-sizes and grid-n must be"),
         ({"architectures": ("cnn",)}, "architectures must be mlp1, mlp2, mlp3, onehot, shared"),
         ({"train_fraction": 0.0}, "train-fraction must be in (0, 1]; got 0.0."),
         ({"train_fraction": 1.5}, "train-fraction must be in (0, 1]; got 1.5."),
@@ -79,6 +79,7 @@ SMALL = Config(
     histogram_seeds=8,
     sizes=(5, 7, 14),
     onehot_sizes=(5, 7),
+    deep_sizes=(5, 7),
     architectures=("mlp2", "transformer"),
     groups=("S4", "SL(2,3)", "D3xD3"),
     grid_n=5,
@@ -198,6 +199,9 @@ def test_results_have_their_places(results: dict[str, Array]) -> None:
     assert results["sweep/n"].tolist() == [5, 7, 9, 14]
     assert results["sweep/count"].shape == (4, 6)
     assert results["grid/count"].shape == (2, 1, 2)
+    # mlp2 on D_5, D_7 by at most five networks, on D_9 by all six.
+    assert results["mlp2/n"].tolist() == [5, 7, 9]
+    assert np.isfinite(results["mlp2/count"]).sum(1).tolist() == [5, 5, 6]
     assert results["head/history/mass"].shape[1] == len(subject("D9").reps)
     assert str(results["headline"]) == "D9 mlp1"
     assert results["head/ablation"].shape == (24, 4)
