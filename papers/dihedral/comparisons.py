@@ -32,13 +32,22 @@ def trio(estimate: Any) -> tuple[float, float, float]:
     return estimate.value, estimate.low, estimate.high
 
 
+def _measured(results: Results, case: str, key: str) -> tuple[float, float, float]:
+    """Of the networks that learned; nothing to draw where none did."""
+    good = learned(results, case)
+    if not good.any():
+        return (np.nan,) * 3
+    if key == "passed":
+        return trio(tested(results, case, key, ""))
+    return trio(average(np.asarray(results[f"case/{case}/{key}"])[good], ""))
+
+
 def comparison(results: Results) -> Figure | None:
     """Architectures on the headline group, and other groups, by the same measures."""
     head = str(results["headline"]).split()[0]
     cases = [str(name) for name in results["cases"]]
     mine = [name for name in cases if name.startswith(f"{head} ") and "permuted" not in name]
     mine += [name for name in cases if is_other(name) and name not in mine]
-    mine = [name for name in mine if learned(results, name).any()]
     mine = [name for name in mine if f"case/{name}/passed" in results]
     if len(mine) < 2:
         return None
@@ -50,11 +59,7 @@ def comparison(results: Results) -> Figure | None:
     looks = {label: plotting.looks("own", "other")["other" if is_other(case) else "own"]
              for label, case in zip(names, mine, strict=True)}  # fmt: skip
     for ax, (key, title) in zip(axes[0], panels, strict=True):
-        if key == "passed":
-            trios = [trio(tested(results, case, key, "")) for case in mine]
-        else:
-            trios = [trio(average(results[f"case/{case}/{key}"][learned(results, case)], ""))
-                     for case in mine]  # fmt: skip
+        trios = [_measured(results, case, key) for case in mine]
         plotting.interval_bars(ax, names, trios, looks)
         ax.set_xlim(-0.03, 1.05)
         ax.set_xlabel(title)
@@ -117,7 +122,7 @@ def topology(results: Results) -> Figure | None:
             share = [sum(tuple(row) == one for row in mine) / max(len(mine), 1) for one in triples]
             ax.barh(np.arange(len(triples)) + shift, share, height=0.36, color=look.colour,
                     label=f"{label}" if ax is axes[0, 0] else None)  # fmt: skip
-            for y, x in enumerate(share):
+            for y, x in enumerate(share if mine else []):
                 ax.text(x + 0.01, y + shift, f"{round(x * len(mine))}/{len(mine)}", va="center",
                         fontsize=8)  # fmt: skip
         ax.set_yticks(range(len(triples)), [str(one) for one in triples])
@@ -171,7 +176,8 @@ def theorem(results: Results) -> Figure:
     right.axhline(0.9, color=plotting.NEUTRAL, linestyle="--", label="promised")
     for ax in (left, right):
         ax.set_xscale("log")
-        ax.set_xticks(ns, [f"{int(n)}" for n in ns], rotation=60)
+        near = [any(0 < np.log(n / m) < 0.15 for m in ns) for n in ns]
+        ax.set_xticks(ns, ["" if close else f"{int(n)}" for n, close in zip(ns, near, strict=True)])
         ax.minorticks_off()
         ax.set_xlabel("n of D$_n$ (log scale)")
     left.set_ylabel("random 2-D irreps for P ≥ 0.9\n(Monte Carlo, and the bound)")

@@ -22,6 +22,7 @@ import numpy as np
 
 from papers.dihedral.config import Config
 from papers.dihedral.experiment import only
+from papers.dihedral.method import step_size
 from papers.dihedral.oracle import kind
 from papers.dihedral.pictures import edges_of
 from papers.dihedral.subject import Subject, chosen
@@ -143,14 +144,17 @@ def _shown(
 ) -> dict[str, Array]:
     """The pictures of the first network that learned and has a cluster in every slot.
 
-    On D_n rather one whose first cluster steps by more than 1: then remapping is to be seen.
+    On D_n rather one whose first cluster steps by more than 1, so that remapping is to be seen,
+    and whose cluster on cosets has a cycle of five or more.
     """
     if "show_irrep" not in outcome:
         return {}
     who = chosen(config, task.params["group"])
     first = [who.reps[int(i)].freq for i in outcome["show_irrep"][:, 0]]
     steps = np.array([freq is not None and freq > 1 for freq in first])
-    filled = (outcome["show_irrep"] >= 0).sum(1) + outcome["perfect"] * 10 + 0.5 * steps
+    wide = np.array([_period(int(i), who) >= 5 for i in outcome["show_irrep"][:, 1]])
+    filled = (outcome["show_irrep"] >= 0).sum(1) + outcome["perfect"] * 10
+    filled = filled + 0.5 * wide + 0.25 * steps
     best = int(filled.argmax())
     found = {f"{prefix}/{name[5:]}": outcome[name][best] for name in names}
     found[f"{prefix}/group"] = np.asarray(task.params["group"])
@@ -158,6 +162,12 @@ def _shown(
     found[f"{prefix}/seed"] = np.asarray(task.first_seed + best)
     found[f"{prefix}/edges"] = _edges(found[f"{prefix}/irrep"], who)
     return found
+
+
+def _period(i: int, who: Subject) -> int:
+    """n' of an irrep's cycle, 0 where it has none."""
+    freq = who.reps[i].freq
+    return 0 if i < 0 or freq is None or who.n is None else step_size(freq, who.n)[1]
 
 
 def _edges(irreps: Array, who: Subject) -> Array:

@@ -225,7 +225,11 @@ def test_rules_notice_a_wrong_number() -> None:
     assert by_id("C2", 1, 1, 0.95, 0.9, 0.9) is Verdict.NOT_REPRODUCED
     assert by_id("C3", 0.95, 1, 1, 0, 0, 0) is Verdict.REPRODUCED
     assert by_id("C3", 0.8, 1, 1, 0, 0, 0) is Verdict.PARTLY
+    assert by_id("C3", 0.8, 0.8, 1, 0, 0, 0) is Verdict.NOT_REPRODUCED
     assert by_id("C3", 1, 1, 1, 0, 0.5, 0) is Verdict.NOT_REPRODUCED
+    wide = [Estimate(0.95, 0.85, 1.0)] * 2  # the value is there, the certainty is not
+    claim = next(claim for claim in claims.CLAIMS if claim.id == "C3")
+    assert claim.judge([*wide, *exact(1, 0, 0, 0)]) is Verdict.PARTLY
     assert by_id("C4", 0, 0, 11, 11) is Verdict.REPRODUCED
     assert by_id("C4", 0, 0, 10, 11) is Verdict.PARTLY
     assert by_id("C4", 0.1, 0, 11, 11) is Verdict.NOT_REPRODUCED
