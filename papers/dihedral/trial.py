@@ -92,14 +92,11 @@ def train(config: Config, task: Task, run: Run) -> Outcome:
     rows = []
     for i, seed in zip(_rows(task), task.seeds, strict=True):
         params = network_params(final.params, i)
-        if not full:
+        if full:
+            clouds = seed < config.first_seed + BETTI_NETWORKS if task.params["topology"] else None
+            rows.append(untrained[i] | taken_apart(view(params, spec, alpha), who, seed, clouds))
+        else:
             rows.append(counted(params, spec, alpha, who))
-            continue
-        seen = view(params, spec, alpha)
-        rows.append(circuit.measures(seen, who, seed) | untrained[i])
-        rows[-1] |= rivals.scores(seen, who) | pictures.shown(seen, who)
-        if task.params["topology"]:
-            rows[-1] |= topology.scores(seen, who, seed < config.first_seed + BETTI_NETWORKS)
     found = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     for name in ("train_accuracy", "test_accuracy", "margin_min", "first_perfect", "spikes"):
         found[name] = np.asarray(history[name][-1], float)
@@ -161,6 +158,13 @@ def _grid(spec: ModelSpec) -> Callable[..., Any]:
     import jax
 
     return jax.jit(lambda params, alpha: forward_grid(params, spec, alpha))
+
+
+def taken_apart(seen: View, who: Subject, seed: int, clouds: bool | None) -> dict[str, Array]:
+    """All measures of one network; Betti numbers, those of single contributions with `clouds`."""
+    found = circuit.measures(seen, who, seed) | rivals.scores(seen, who)
+    found |= pictures.shown(seen, who)
+    return found if clouds is None else found | topology.scores(seen, who, clouds)
 
 
 def counted(params: Any, spec: ModelSpec, alpha: float | None, who: Subject) -> dict[str, Array]:
