@@ -36,7 +36,7 @@ def _measured(results: Results, case: str, key: str) -> tuple[float, float, floa
     """Of the networks that learned; nothing to draw where none did."""
     good = learned(results, case)
     if not good.any():
-        return (np.nan,) * 3
+        return np.nan, np.nan, np.nan
     if key == "passed":
         return trio(tested(results, case, key, ""))
     return trio(average(np.asarray(results[f"case/{case}/{key}"])[good], ""))

@@ -22,6 +22,8 @@ START_SECONDS = 6.0
 STEP_SECONDS = 6e-11  # per |G|^2 (width |G|) of a step
 LOOK_SECONDS = 2e-6  # per |G|^3, most of it for the subsets of clusters
 MOST_DEEP = 5  # networks of an architecture other than mlp1, per n of the growth curve
+BASE_MB = 450.0  # of a process that has its libraries loaded
+COPIES = 12  # of such arrays at once, where a network is taken apart
 DEPTH = {"mlp2": 1.5, "mlp3": 2.0, "transformer": 2.0}  # hidden layers, as the clock counts them
 
 
@@ -125,7 +127,8 @@ def _task(config: Config, key: str, params: dict[str, Any], seeds: int) -> Task:
     look = 0.3 + LOOK_SECONDS * order**3 if params["full"] else 0.1
     seconds = START_SECONDS / seeds + look + params["steps"] * work * STEP_SECONDS
     block = tuple(range(config.first_seed, config.first_seed + seeds))
-    return Task(key, params, block, seconds, memory_mb=600.0)
+    arrays = 1e-6 * 8 * order**2 * (width + order)  # a hidden layer and the logits, of all pairs
+    return Task(key, params, block, seconds, memory_mb=BASE_MB / min(seeds, 8) + COPIES * arrays)
 
 
 def plain_name(name: str) -> str:
