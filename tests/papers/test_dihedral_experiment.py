@@ -250,6 +250,9 @@ def test_rules_notice_a_wrong_number() -> None:
 
 def test_the_growth_claim_follows_the_counts(results: dict[str, Array]) -> None:
     assert verdicts(results)["C6"] in ("reproduced", "partly")
+    row = next(row for row in judge(claims.CLAIMS, results) if row["id"] == "C6")
+    labels = [estimate["label"] for estimate in row["estimates"]]
+    assert labels[-2:] == ["mlp2: slope on ln n", "transformer: slope on ln n"]
     linear = dict(results)
     linear["sweep/count"] = np.tile(results["sweep/n"][:, None] / 2.0, (1, 6))
     assert verdicts(linear)["C6"] == "not reproduced"
