@@ -215,8 +215,8 @@ def pairs(results: Results) -> Figure | None:
     if irrep < 0 or not n:
         return None
     name = _names(results, "show/head/names")[irrep]
-    xyz = (np.asarray(results["show/head/pca"]) @ VIEW)[::3]
-    a, b = np.asarray(results["show/head/pairs"]).astype(int)[::3].T
+    xyz = np.asarray(results["show/head/pca"]) @ VIEW
+    a, b = np.asarray(results["show/head/pairs"]).astype(int).T
     _, period, _ = step_size(int(name[3:]), n) if name.startswith("2D_") else (1, 2, 1)
     k = int(name[3:]) * period // n if name.startswith("2D_") else 1
     fig, axes = plotting.figure(1, 3, width=9.0, height=3.6)
