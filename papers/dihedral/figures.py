@@ -100,7 +100,8 @@ def growth(results: Results) -> Figure | None:
     fitted = base + slope * np.log(grid)
     ax.plot(grid, fitted, color="#333333", linestyle="--", label=f"{base:.2f} + {slope:.2f} ln n")
     ax.set_xscale("log", base=2)
-    ax.set_xticks(ns, [f"{int(n)}" for n in ns], minor=False)
+    near = [any(0 < np.log(n / m) < 0.1 for m in ns) for n in ns]
+    ax.set_xticks(ns, ["" if close else f"{int(n)}" for n, close in zip(ns, near, strict=True)])
     ax.set_xlabel("n of D$_n$ (log scale)")
     ax.set_ylabel("number of representations\n(mean ± s.d., a point a network)")
     low, high = fit.slope.low, fit.slope.high
