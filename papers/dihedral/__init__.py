@@ -16,6 +16,7 @@ from typing import Any
 
 _HOMES = {
     "Net": "method",
+    "Training": "method",
     "ablate": "method",
     "cayley_test": "method",
     "class_means": "method",
@@ -27,6 +28,8 @@ _HOMES = {
     "mult_table": "method",
     "summary": "method",
     "table_energies": "method",
+    "tables": "method",
+    "train": "method",
     "construct": "oracle",
     "subject": "subject",
     "Config": "config",

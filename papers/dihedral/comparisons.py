@@ -36,7 +36,7 @@ def _measured(results: Results, case: str, key: str) -> tuple[float, float, floa
     """Of the networks that learned; nothing to draw where none did."""
     good = learned(results, case)
     if not good.any():
-        return (np.nan,) * 3
+        return np.nan, np.nan, np.nan
     if key == "passed":
         return trio(tested(results, case, key, ""))
     return trio(average(np.asarray(results[f"case/{case}/{key}"])[good], ""))
@@ -105,20 +105,17 @@ def explanations(results: Results) -> Figure | None:
 
 def topology(results: Results) -> Figure | None:
     """Betti numbers of the clusters of the headline networks, Cayley graphs and cycles apart."""
-    good = learned(results, str(results["headline"]))
-    half = np.asarray(results["head/half"])[good] == 1
     panels = (("betti", "class means (one point an answer)"),
               ("betti_pairs", "contributions (one point a pair)"))  # fmt: skip
-    if not np.isfinite(np.asarray(results["head/betti"])[good]).any():
+    if len(np.asarray(results["head/betti"])) == 0:
         return None
     looks = plotting.looks("Cayley graphs", "cycles of cosets")
     fig, axes = plotting.figure(1, 2, height=4.0)
     for ax, (key, title) in zip(axes[0], panels, strict=True):
-        numbers = np.asarray(results[f"head/{key}"])[good]
-        there = np.isfinite(numbers).all(-1)
-        triples = sorted({tuple(row) for row in numbers[there].astype(int).tolist()})
+        half, numbers = np.split(np.asarray(results[f"head/{key}"]), [1], axis=1)
+        triples = sorted({tuple(row) for row in numbers.tolist()})
         for shift, (label, look) in zip((-0.19, 0.19), looks.items(), strict=True):
-            mine = numbers[there & (half == (label == "cycles of cosets"))].astype(int).tolist()
+            mine = numbers[half[:, 0] == (label == "cycles of cosets")].tolist()
             share = [sum(tuple(row) == one for row in mine) / max(len(mine), 1) for one in triples]
             ax.barh(np.arange(len(triples)) + shift, share, height=0.36, color=look.colour,
                     label=f"{label}" if ax is axes[0, 0] else None)  # fmt: skip

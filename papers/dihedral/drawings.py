@@ -179,7 +179,8 @@ def neurons(results: Results) -> Figure:
     irreps, names = _ints(results, "show/head/irrep"), _names(results, "show/head/names")
     n = int(results["head/n"])
     slots = [slot for slot in range(3) if irreps[slot] >= 0]
-    fig, axes = plotting.figure(max(len(slots), 1), 3, height=3.1 * max(len(slots), 1))
+    many = max(len(slots), 1)
+    fig, axes = plotting.figure(many, 3, width=9.0, height=2.45 * many)
     for row, slot in enumerate(slots):
         pre = np.asarray(results["show/head/neuron"])[slot]
         power = np.asarray(results["show/head/power"])[slot]
@@ -218,13 +219,13 @@ def pairs(results: Results) -> Figure | None:
     a, b = np.asarray(results["show/head/pairs"]).astype(int).T
     _, period, _ = step_size(int(name[3:]), n) if name.startswith("2D_") else (1, 2, 1)
     k = int(name[3:]) * period // n if name.startswith("2D_") else 1
-    fig, axes = plotting.figure(1, 3, height=4.2)
+    fig, axes = plotting.figure(1, 3, width=9.0, height=3.6)
     for ax, (label, x) in zip(axes[0], (("a", a), ("b", b), ("a b", mult_table(n)[a, b])),
                               strict=True):  # fmt: skip
         place = k * (x % n) % period
         dots = [
             ax.scatter(xyz[mine, 0], xyz[mine, 1], c=place[mine], cmap="twilight", vmin=0,
-                       vmax=period, marker=marker, s=18)
+                       vmax=period, marker=marker, s=16)
             for mine, marker in ((x < n, "o"), (x >= n, "X"))
         ]  # fmt: skip
         if label == "a b":

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from papers.dihedral.config import Config
+from papers.dihedral.config import TRANSFORMERS, Config
 from shared.experiment.spec import Outcome, Results, Run, Task
 
 # Predicted cost on one core: to compile once, then per step and product, and to look at a network.
@@ -22,6 +22,8 @@ START_SECONDS = 6.0
 STEP_SECONDS = 6e-11  # per |G|^2 (width |G|) of a step
 LOOK_SECONDS = 2e-6  # per |G|^3, most of it for the subsets of clusters
 MOST_DEEP = 5  # networks of an architecture other than mlp1, per n of the growth curve
+BASE_MB = 450.0  # of a process that has its libraries loaded
+COPIES = 12  # of such arrays at once, where a network is taken apart
 DEPTH = {"mlp2": 1.5, "mlp3": 2.0, "transformer": 2.0}  # hidden layers, as the clock counts them
 
 
@@ -76,6 +78,15 @@ def order_of(config: Config, group: str) -> int:
     return read_table(config.table).order if config.table else parse(group).order
 
 
+def recipe(config: Config, arch: str) -> tuple[int, float]:
+    """Steps and learning rate of an architecture."""
+    if arch in TRANSFORMERS:
+        return config.transformer_steps, config.transformer_learning_rate
+    if arch in ("mlp1", "onehot"):
+        return config.steps, config.learning_rate
+    return config.deep_steps, config.deep_learning_rate
+
+
 def _net(
     config: Config,
     group: str,
@@ -86,15 +97,15 @@ def _net(
     topology: bool = False,
     full: bool = True,
 ) -> Task:
-    plain = arch in ("mlp1", "onehot")
+    steps, rate = recipe(config, arch)
     params = {
         "kind": "net" if labels == "table" else "permuted",
         "group": group,
         "arch": arch,
         "labels": labels,
-        "steps": config.steps if plain else config.deep_steps,
-        "learning_rate": config.learning_rate if plain else config.deep_learning_rate,
-        "l2": config.transformer_l2 if arch in ("transformer", "uniform") else config.l2,
+        "steps": steps,
+        "learning_rate": rate,
+        "l2": config.transformer_l2 if arch in TRANSFORMERS else config.l2,
         "full": full,
         "topology": topology,
     }
@@ -119,13 +130,15 @@ def _grid(config: Config, rate: float, l2: float) -> Task:
 
 def _task(config: Config, key: str, params: dict[str, Any], seeds: int) -> Task:
     order = order_of(config, params["group"])
-    width = max(config.width, config.widen * order)
+    wide = config.transformer_width if params["arch"] in TRANSFORMERS else config.width
+    width = max(wide, config.widen * order)
     depth = DEPTH.get(params["arch"], 1.0)
     work = order**2 * width * (order + (depth - 1) * width)
     look = 0.3 + LOOK_SECONDS * order**3 if params["full"] else 0.1
     seconds = START_SECONDS / seeds + look + params["steps"] * work * STEP_SECONDS
     block = tuple(range(config.first_seed, config.first_seed + seeds))
-    return Task(key, params, block, seconds, memory_mb=600.0)
+    arrays = 1e-6 * 8 * order**2 * (width + order)  # a hidden layer and the logits, of all pairs
+    return Task(key, params, block, seconds, memory_mb=BASE_MB / min(seeds, 8) + COPIES * arrays)
 
 
 def plain_name(name: str) -> str:

@@ -34,12 +34,11 @@ KEPT = (
     "count_2d", "first_agree", "first_share", "last_share", "last_others", "last_out_agree",
     "last_out_share", "arcs", "arcs_all", "proper_sets", "kernel_sets", "clusters_only", "ideal",
     "explained", "rest", "identity", "passed", "random", "untrained", "untrained_arcs",
-    "untrained_share", "untrained_agree", "first_pure", "untrained_pure", "counts",
+    "untrained_share", "untrained_agree", "first_pure", "untrained_pure",
     "rival_composition", "rival_rank_one", "rival_coset",
     "rival_all_irreps",
 )  # fmt: skip
-BY_IRREP = ("size", "passes", "half", "correlation", "half_correlation", "within", "answer",
-            "without", "alone", "even_left", "even_right", "betti", "betti_pairs")  # fmt: skip
+BY_IRREP = ("size", "passes", "half", "correlation", "answer", "without", "alone")
 MEAN_BY_CASE = ("correlation", "answer", "fit", "even_left", "even_right")
 KEPT_NETWORKS = 12  # of the headline case, whose subsets of clusters are kept
 SHOWN = ("show_irrep", "show_points", "show_spread")
@@ -69,7 +68,7 @@ def gather(config: Config, tasks: Sequence[Task], outcomes: Mapping[str, Outcome
         for arch in ("onehot", "mlp2", "transformer"):
             results |= _sweep(arch, arch, config, nets, outcomes)
         results |= _grid(config, tasks, outcomes)
-    return {name: _rounded(value) for name, value in results.items()}
+    return {name: _rounded(name, value) for name, value in results.items()}
 
 
 def case_name(task: Task) -> str:
@@ -87,6 +86,8 @@ def _case(prefix: str, config: Config, task: Task, outcome: Outcome) -> dict[str
     if "ablation" in outcome:
         found[f"{prefix}/ablation_error"] = ablation_error(outcome["ablation"])
         found[f"{prefix}/lone"] = _lone(outcome, wide)
+    if "counts" in outcome and (outcome["perfect"] == 1).any():
+        found[f"{prefix}/counts"] = outcome["counts"][outcome["perfect"] == 1].mean(0)
     for name in MEAN_BY_CASE:
         if name in outcome:
             found[f"{prefix}/{name}"] = _mean(outcome[name][:, wide])
@@ -132,11 +133,22 @@ def _headline(config: Config, task: Task, outcome: Outcome) -> dict[str, Array]:
         good = outcome["ablation"][outcome["perfect"] == 1][:KEPT_NETWORKS]
         rows = good.reshape(-1, 4)
         found["head/ablation"] = rows[np.isfinite(rows[:, 0])]
-    for name in ("test_accuracy", "train_accuracy", "count", "share"):
+    for name in ("betti", "betti_pairs"):
+        if name in outcome:
+            found[f"head/{name}"] = _betti(outcome, name)
+    for name in ("test_accuracy", "count", "share"):
         found[f"head/history/{name}"] = outcome[f"history/{name}"]
     found["head/history/mass"] = outcome["history/mass"][0]
     found["head/log_every"] = np.asarray(config.log_every)
     return found | _shown("show/head", config, task, outcome, SHOWN_OF_HEAD)
+
+
+def _betti(outcome: Outcome, name: str) -> Array:
+    """[cluster, 4] of the networks that learned: whether a cycle of cosets, b0, b1, b2."""
+    numbers = outcome[name][outcome["perfect"] == 1]
+    half = outcome["half"][outcome["perfect"] == 1]
+    there = np.isfinite(numbers).all(-1)
+    return np.concatenate([half[there][:, None], numbers[there]], 1).astype(int)
 
 
 def _shown(
@@ -234,7 +246,7 @@ def _grid(
     }
 
 
-def _rounded(value: Array) -> Array:
-    """Floats to five digits after the point: far below their spread over seeds."""
-    value = np.asarray(value)
-    return np.asarray(np.round(value, 5) + 0.0) if value.dtype.kind == "f" else value
+def _rounded(name: str, value: Array) -> Array:
+    """Floats to five digits after the point, of pictures to three: far below what is seen."""
+    value, digits = np.asarray(value), 3 if name.startswith(("show/", "head/history/")) else 5
+    return np.asarray(np.round(value, digits) + 0.0) if value.dtype.kind == "f" else value

@@ -16,7 +16,7 @@ from papers.dihedral.subject import Subject
 
 Array = np.ndarray
 SLOTS = ("approximate", "coset", "line")
-CLOUD = 500  # pairs whose contributions are drawn behind the class means
+CLOUD = 180  # pairs whose contributions are drawn behind the class means
 
 
 def shown(view: View, who: Subject) -> dict[str, Array]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from papers.dihedral import circuit, method, pictures, rivals, topology
 from papers.dihedral.circuit import View
-from papers.dihedral.config import Config
+from papers.dihedral.config import TRANSFORMERS, Config
 from papers.dihedral.subject import Subject, chosen
 from shared.experiment.spec import Outcome, Run, Task
 from shared.gpu.seeds import seed_keys
@@ -42,7 +42,8 @@ def model_spec(config: Config, arch: str, order: int) -> ModelSpec:
     Deviation: the MLPs start from He's initialisation, as in the official code; the transformer
     from the shared one (variance 1/fan-in), which differs from the official in its unembedding.
     """
-    width = max(config.width, config.widen * order)
+    wide = config.transformer_width if arch in TRANSFORMERS else config.width
+    width = max(wide, config.widen * order)
     common: dict[str, Any] = {"order": order, "d_embed": config.features, "width": width}
     if arch == "transformer":
         return ModelSpec("attn", **common)
@@ -56,6 +57,18 @@ def model_spec(config: Config, arch: str, order: int) -> ModelSpec:
     return ModelSpec("embed_concat", **common, depth=int(arch[3:]), tie_embed=False)
 
 
+def train_spec(config: Config, task: Task) -> TrainSpec:
+    """The optimiser of a task.
+
+    Deviation: transformers get the second moment of Zhong et al.'s recipe, .98, and a cosine. With
+    .999 and a constant rate their loss spikes after it was small, and what was learned is lost.
+    """
+    steps, batch = task.params["steps"], config.batch or None
+    if task.params["arch"] in TRANSFORMERS:
+        return TrainSpec(steps, schedule="cosine", b2=0.98, batch=batch)
+    return TrainSpec(steps, schedule="cooldown", b2=0.999, batch=batch)
+
+
 def train(config: Config, task: Task, run: Run) -> Outcome:
     """Train the networks of all seeds of the task, and measure each.
 
@@ -67,9 +80,7 @@ def train(config: Config, task: Task, run: Run) -> Outcome:
     """
     who = chosen(config, task.params["group"])
     spec = model_spec(config, task.params["arch"], who.group.order)
-    tspec = TrainSpec(
-        task.params["steps"], schedule="cooldown", b2=0.999, batch=config.batch or None
-    )
+    tspec = train_spec(config, task)
     alpha = 1.0 if spec.arch == "attn" else None
     state = _start(config, task, who, spec, tspec)
     full = bool(task.params["full"]) and who.small
@@ -92,14 +103,11 @@ def train(config: Config, task: Task, run: Run) -> Outcome:
     rows = []
     for i, seed in zip(_rows(task), task.seeds, strict=True):
         params = network_params(final.params, i)
-        if not full:
+        if full:
+            clouds = seed < config.first_seed + BETTI_NETWORKS if task.params["topology"] else None
+            rows.append(untrained[i] | taken_apart(view(params, spec, alpha), who, seed, clouds))
+        else:
             rows.append(counted(params, spec, alpha, who))
-            continue
-        seen = view(params, spec, alpha)
-        rows.append(circuit.measures(seen, who, seed) | untrained[i])
-        rows[-1] |= rivals.scores(seen, who) | pictures.shown(seen, who)
-        if task.params["topology"]:
-            rows[-1] |= topology.scores(seen, who, seed < config.first_seed + BETTI_NETWORKS)
     found = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     for name in ("train_accuracy", "test_accuracy", "margin_min", "first_perfect", "spikes"):
         found[name] = np.asarray(history[name][-1], float)
@@ -161,6 +169,13 @@ def _grid(spec: ModelSpec) -> Callable[..., Any]:
     import jax
 
     return jax.jit(lambda params, alpha: forward_grid(params, spec, alpha))
+
+
+def taken_apart(seen: View, who: Subject, seed: int, clouds: bool | None) -> dict[str, Array]:
+    """All measures of one network; Betti numbers, those of single contributions with `clouds`."""
+    found = circuit.measures(seen, who, seed) | rivals.scores(seen, who)
+    found |= pictures.shown(seen, who)
+    return found if clouds is None else found | topology.scores(seen, who, clouds)
 
 
 def counted(params: Any, spec: ModelSpec, alpha: float | None, who: Subject) -> dict[str, Array]:

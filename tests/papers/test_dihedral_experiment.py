@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from papers.dihedral import claims, experiment, figures, measure
+from papers.dihedral import claims, experiment, figures, groups_table, measure
 from papers.dihedral.config import PRESETS, Config
 from papers.dihedral.drawings import about, pretty, remapped
 from papers.dihedral.subject import subject
@@ -250,6 +250,9 @@ def test_rules_notice_a_wrong_number() -> None:
 
 def test_the_growth_claim_follows_the_counts(results: dict[str, Array]) -> None:
     assert verdicts(results)["C6"] in ("reproduced", "partly")
+    row = next(row for row in judge(claims.CLAIMS, results) if row["id"] == "C6")
+    labels = [estimate["label"] for estimate in row["estimates"]]
+    assert labels[-2:] == ["mlp2: slope on ln n", "transformer: slope on ln n"]
     linear = dict(results)
     linear["sweep/count"] = np.tile(results["sweep/n"][:, None] / 2.0, (1, 6))
     assert verdicts(linear)["C6"] == "not reproduced"
@@ -288,3 +291,18 @@ def test_names_in_figures() -> None:
     assert remapped("2D_5", 18)[:3].tolist() == [0, 11, 4]
     assert remapped("2D_4", 18)[:4].tolist() == [0, 9, 5, 14]
     assert sorted(remapped("rp", 6).tolist()) == list(range(12))
+
+
+# --- The page -------------------------------------------------------------------------------------
+
+
+def test_the_table_of_groups_on_the_page_is_that_of_the_evidence() -> None:
+    page = (Path(figures.__file__).parent / "README.md").read_text(encoding="utf-8")
+    assert groups_table.table(groups_table.published()) in page
+
+
+def test_a_row_of_that_table_counts_only_networks_that_learned() -> None:
+    rows = groups_table.table(results_of(fail=2)).splitlines()
+    assert rows[2].startswith("| D9 (18) | 6 of 8 |") and len(rows) == 2 + 4
+    assert rows[3].startswith("| S4 (24) | 4 of 6 |")
+    assert all(row.count("|") == rows[0].count("|") for row in rows)
