@@ -6,10 +6,12 @@ class, [classes, pairs], and the readout is held as [classes, width].
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 ACTIVATIONS = ("relu", "quadratic")
@@ -40,17 +42,33 @@ def _relu_backward(post: Array, g: Array) -> tuple[Array]:
 _relu.defvjp(_relu_forward, _relu_backward)
 
 
-def normal(key: Key[Array, ""], shape: tuple[int, ...], variance: float) -> Array:
-    """Independent N(0, variance)."""
-    return jax.random.normal(key, shape, jnp.float32) * jnp.float32(math.sqrt(variance))
+@dataclass(frozen=True)
+class Normal:
+    """An array to be drawn: independent N(0, variance); zeros where the variance is 0."""
+
+    shape: tuple[int, ...]
+    variance: float = 0.0
 
 
-def init_hidden(key: Key[Array, ""], width: int, depth: int, variance: float) -> tuple[Any, ...]:
+def draw(key: Key[Array, ""], layout: Any) -> Any:
+    """The layout with its `Normal` leaves drawn in one go: many draws compile for seconds."""
+    leaves, structure = jax.tree.flatten(layout)
+    sizes = [math.prod(leaf.shape) if leaf.variance else 0 for leaf in leaves]
+    numbers = jax.random.normal(key, (sum(sizes),), jnp.float32)
+    ends = np.cumsum(sizes)
+    drawn = [
+        numbers[end - size : end].reshape(leaf.shape) * jnp.float32(math.sqrt(leaf.variance))
+        if size
+        else jnp.zeros(leaf.shape, jnp.float32)
+        for leaf, size, end in zip(leaves, sizes, ends, strict=True)
+    ]
+    return jax.tree.unflatten(structure, drawn)
+
+
+def hidden_layout(width: int, depth: int, variance: float) -> tuple[Any, ...]:
     """Hidden layers 2 .. depth: {W [m, m], b [m]} each."""
-    return tuple(
-        {"W": normal(k, (width, width), variance), "b": jnp.zeros(width, jnp.float32)}
-        for k in jax.random.split(key, depth)[1:]
-    )
+    layer = {"W": Normal((width, width), variance), "b": Normal((width,))}
+    return (layer,) * (depth - 1)
 
 
 def hidden_layers(

@@ -37,10 +37,11 @@ from shared.groups import transformer
 from shared.groups.layers import (
     ACTIVATIONS,
     Edit,
+    Normal,
     class_major,
+    draw,
     hidden_layers,
-    init_hidden,
-    normal,
+    hidden_layout,
 )
 
 ARCHS = ("onehot_concat", "embed_concat", "embed_add", "attn_uniform", "attn")
@@ -139,39 +140,40 @@ def init(key: Key[Array, ""], spec: ModelSpec) -> Params:
     [H, d, d/H], W_O [H, d/H, d], W_in [d, m], b_in, hidden, W_out [m, d], b_out}, W_U [d, n].
     c [n] if `out_bias`.
     """
+    return draw(key, _layout(spec))
+
+
+def _layout(spec: ModelSpec) -> Params:
     n, d, m = spec.order, spec.d_embed, spec.width
     if spec.is_transformer:
-        params = transformer.init_transformer(key, n, d, m, spec.heads, spec.blocks, spec.depth)
+        params = transformer.layout(n, d, m, spec.heads, spec.blocks, spec.depth)
     else:
-        params = _init_mlp(key, spec)
-    return params | ({"c": jnp.zeros(n, jnp.float32)} if spec.out_bias else {})
+        params = _mlp_layout(spec)
+    return params | ({"c": Normal((n,))} if spec.out_bias else {})
 
 
-def _init_mlp(key: Key[Array, ""], spec: ModelSpec) -> Params:
+def _mlp_layout(spec: ModelSpec) -> Params:
     n, d, m = spec.order, spec.d_embed, spec.width
     gain, embed = (1.0, 1 / d) if spec.init == "fan_in" else (2.0, 2 / n)
-    k_a, k_b, k_wa, k_wb, k_hidden, k_u = jax.random.split(key, 6)
     inputs = n if spec.arch == "onehot_concat" else d
     params: Params = {}
     if spec.arch != "onehot_concat":
         names = ("E",) if spec.tie_embed else ("E_a", "E_b")
-        params |= {x: normal(k, (n, d), embed) for x, k in zip(names, (k_a, k_b), strict=False)}
+        params |= dict.fromkeys(names, Normal((n, d), embed))
     if spec.arch == "embed_add":
-        params |= {"W": normal(k_wa, (d, m), gain / d)}
+        params |= {"W": Normal((d, m), gain / d)}
     else:
-        shape, variance = (inputs, m), gain / (2 * inputs)
-        params |= {"W_a": normal(k_wa, shape, variance), "W_b": normal(k_wb, shape, variance)}
+        params |= dict.fromkeys(("W_a", "W_b"), Normal((inputs, m), gain / (2 * inputs)))
     return params | {
-        "b": jnp.zeros(m, jnp.float32),
-        "hidden": init_hidden(k_hidden, m, spec.depth, gain / m),
-        "U": normal(k_u, (m, n), gain / m),
+        "b": Normal((m,)),
+        "hidden": hidden_layout(m, spec.depth, gain / m),
+        "U": Normal((m, n), gain / m),
     }
 
 
 def parameter_count(spec: ModelSpec) -> int:
     """How many numbers are trained."""
-    shapes = jax.eval_shape(lambda: init(jax.random.key(0), spec))
-    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes))
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(_layout(spec)))
 
 
 def arrays(params: Params) -> Params:

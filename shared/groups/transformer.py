@@ -20,49 +20,38 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
-from shared.groups.layers import Edit, hidden_layers, init_hidden, mix, normal
+from shared.groups.layers import Edit, Normal, hidden_layers, hidden_layout, mix
 
 Params = dict[str, Any]
 Tables = tuple[Params, Params]
 """What depends on a (first axis n), and what all a share."""
 
 
-def init_transformer(
-    key: Key[Array, ""],
-    n: int,
-    d: int,
-    m: int,
-    heads: int,
-    blocks: int,
-    depth: int,
-) -> Params:
+def layout(n: int, d: int, m: int, heads: int, blocks: int, depth: int) -> Params:
     """Normal weights of variance 1/d (E, P, attention, W_out), 1/m (W_in), 1/n (W_U); biases 0."""
-    k_embed, k_place, k_readout, k_blocks = jax.random.split(key, 4)
     return {
-        "E": normal(k_embed, (n, d), 1 / d),
-        "P": normal(k_place, (2, d), 1 / d),
-        "blocks": tuple(
-            _init_block(k, d, m, heads, depth) for k in jax.random.split(k_blocks, blocks)
-        ),
-        "W_U": normal(k_readout, (d, n), 1 / n),
+        "E": Normal((n, d), 1 / d),
+        "P": Normal((2, d), 1 / d),
+        "blocks": (_block_layout(d, m, heads, depth),) * blocks,
+        "W_U": Normal((d, n), 1 / n),
     }
 
 
-def _init_block(key: Key[Array, ""], d: int, m: int, heads: int, depth: int) -> Params:
-    k_q, k_k, k_v, k_o, k_in, k_out, k_hidden = jax.random.split(key, 7)
+def _block_layout(d: int, m: int, heads: int, depth: int) -> Params:
     head = d // heads
+    into, out = Normal((heads, d, head), 1 / d), Normal((heads, head, d), 1 / d)
     return {
-        "W_Q": normal(k_q, (heads, d, head), 1 / d),
-        "W_K": normal(k_k, (heads, d, head), 1 / d),
-        "W_V": normal(k_v, (heads, d, head), 1 / d),
-        "W_O": normal(k_o, (heads, head, d), 1 / d),
-        "W_in": normal(k_in, (d, m), 1 / m),
-        "b_in": jnp.zeros(m, jnp.float32),
-        "hidden": init_hidden(k_hidden, m, depth, 1 / m),
-        "W_out": normal(k_out, (m, d), 1 / d),
-        "b_out": jnp.zeros(d, jnp.float32),
+        "W_Q": into,
+        "W_K": into,
+        "W_V": into,
+        "W_O": out,
+        "W_in": Normal((d, m), 1 / m),
+        "b_in": Normal((m,)),
+        "hidden": hidden_layout(m, depth, 1 / m),
+        "W_out": Normal((m, d), 1 / d),
+        "b_out": Normal((d,)),
     }
 
 

@@ -36,7 +36,7 @@ SPECS = [
     ModelSpec("attn", N, 4, 8, heads=2),
     ModelSpec("attn", N, 4, 8, heads=2, blocks=2, depth=2),
 ]
-SPEC, TSPEC = ModelSpec("embed_concat", N, 8, 16), TrainSpec(200, warmup=5)
+SPEC, TSPEC = ModelSpec("embed_concat", N, 8, 32), TrainSpec(200, warmup=5)
 
 
 def start(seeds=(0, 1), spec=SPEC, tspec=TSPEC, hyper=Hyper(), task=TASK):  # noqa: B008
