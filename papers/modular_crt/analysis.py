@@ -6,12 +6,13 @@ there are, of how many, goes with every number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Real
+from jaxtyping import Bool, Float, Int, Real, Shaped
 
+from papers.modular_crt import method
 from shared import stats
 from shared.experiment.spec import Estimate, Results
 
@@ -21,8 +22,7 @@ FEWEST = 3  # solved networks below which a mean has no useful interval and noth
 
 
 def rows(results: Results, study: str, **fields: Any) -> Int[Array, " runs"]:
-    """Runs of a study whose network has these fields: `rows(results, "main", "
-    "architecture="mlp")`."""
+    """Runs of a study whose network has these fields: `rows(r, "main", architecture="mlp")`."""
     wanted = results[f"study/{study}"]
     network, seed = results["run/network"], results["run/seed"]
     found = np.zeros(len(network), bool)
@@ -99,7 +99,8 @@ def share(hits: Bool[Array, " runs"], label: str) -> Estimate:
     z = 1.959964
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return Estimate(p, max(0.0, middle - half), min(1.0, middle + half), label, n=n)
+    low, high = float(middle - half), float(middle + half)
+    return Estimate(p, max(0.0, low), min(1.0, high), label, n=n)
 
 
 def missed(results: Results, study: str) -> Estimate:
@@ -128,13 +129,23 @@ def growth(
     return n, np.asarray(results[f"run/{name}"][kept], np.float64)
 
 
+def growth_fit(n: Int[Array, " runs"], counts: Float[Array, " runs"]) -> Mapping[str, float]:
+    """`method.log_fit` of the means at each n; of means that do not vary, a flat line of R^2 0."""
+    each = np.unique(n)
+    means = np.array([counts[n == value].mean() for value in each])
+    if np.ptp(means) == 0:
+        flat = {"alpha": float(means[0]), "alpha_linear": float(means[0])}
+        return flat | dict.fromkeys(("beta", "beta_linear", "r2_log", "r2_linear"), 0.0)
+    return method.log_fit(each, means)
+
+
 def is_prime(n: int) -> bool:
     """Whether n is a prime number."""
     return n > 1 and all(n % p for p in range(2, int(n**0.5) + 1))
 
 
 def interval_of(
-    statistic: Callable[[Float[Array, " k"]], float], values: Float[Array, "runs ..."], label: str
+    statistic: Callable[[Array], float], values: Shaped[Array, "runs ..."], label: str
 ) -> Estimate:
     """Any statistic of rows of `values` (networks first) with its bootstrap interval."""
     rng = np.random.default_rng(SEED)

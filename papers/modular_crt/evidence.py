@@ -161,8 +161,7 @@ def measure_growth(results: Results) -> list[Estimate] | None:
         return None
     found = []
     for name in analysis.settings(results, "scaling", "architecture"):
-        n, counts = analysis.growth(results, name)
-        if len(np.unique(n)) < 5 or np.ptp(counts) == 0:
+        if len(np.unique(analysis.growth(results, name)[0])) < 5:
             return None
         found += _growth(results, name)
     return [*found, analysis.missed(results, "scaling")]
@@ -170,12 +169,8 @@ def measure_growth(results: Results) -> list[Estimate] | None:
 
 def _growth(results: Results, name: str) -> list[Estimate]:
     """Slope, fits, and how primes differ, of one architecture."""
-    from papers.modular_crt.method import log_fit
-
     n, counts = analysis.growth(results, name)
-    each = np.unique(n)
-    means = np.array([counts[n == value].mean() for value in each])
-    fit = log_fit(each, means)
+    fit = analysis.growth_fit(n, counts)
     found = [analysis.slope(np.log(n), counts, f"{name}: frequencies per ln n")]
     for part in ("log", "linear"):
         found.append(Estimate.exact(fit[f"r2_{part}"], f"{name}: R^2 of the {part} fit to means"))

@@ -45,13 +45,18 @@ def neurons(results: Results) -> Figure:
         titles = (f"{name}: a neuron of f = {f}", f"remapped, step d = {d}")
         for row, (values, title) in enumerate(zip((picture, moved), titles, strict=True)):
             ax = axes[row, column]
-            image = ax.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1, origin="lower",
-                              interpolation="nearest")  # fmt: skip
+            ax.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1, origin="lower",
+                      interpolation="nearest")  # fmt: skip
             ax.grid(visible=False)
             ax.set_title(title)
             ax.set_xlabel("b" if row == 0 else f"b = {d} y mod {n}: y")
             ax.set_ylabel("a" if row == 0 else f"a = {d} x mod {n}: x")
-    fig.colorbar(image, ax=list(axes.ravel()), label="pre-activation / its largest", shrink=0.7)
+    fig.colorbar(
+        axes[0, 0].images[0],
+        ax=list(axes.ravel()),
+        label="pre-activation / its largest",
+        shrink=0.7,
+    )
     return fig
 
 
@@ -98,8 +103,7 @@ def _ring(ax: Any, order: list[int], on: set[int]) -> None:
 
 
 def theorem(results: Results) -> Figure:
-    """Theorem 4.7: is the promise kept, and how many frequencies it asks for beside what "
-    "suffices."""
+    """Theorem 4.7: is the promise kept, and does it ask for enough frequencies?"""
     fig, axes = plotting.figure(1, 2, height=4.4)
     deltas, moduli = results["theorem/deltas"], results["theorem/moduli"]
     looks = plotting.looks(*(f"δ = {d:.3g}" for d in deltas))
@@ -135,7 +139,7 @@ def margins(results: Results) -> Figure:
     gaps, n = results["ideal/gaps"], int(results["ideal/modulus"])
     m = np.arange(1, len(gaps) + 1)
     ax = axes[0, 0]
-    plotting.band(ax, m, [tuple(row) for row in gaps], "random frequencies, 5-95 %", LOOKS["mlp"])
+    plotting.band(ax, m, [(float(v), float(lo), float(hi)) for v, lo, hi in gaps], "random frequencies, 5-95 %", LOOKS["mlp"])
     ax.plot(m, np.pi / np.e**3 * m, color=plotting.NEUTRAL, linestyle="--",
             label="δm, δ = π/e³ (theorem 4.7)")  # fmt: skip
     ax.axvline(np.log(n), color=plotting.NEUTRAL, linewidth=1, linestyle=":")
@@ -178,7 +182,7 @@ def training(results: Results) -> Figure:
         steps = steps_of(results, runs, curves.shape[1])
         for ax, (curve, label) in zip(axes[0], panels, strict=True):
             values = curves[..., CURVES.index(curve)]
-            triples = [(v.mean(), v.min(), v.max()) for v in values.T]
+            triples = [(float(v.mean()), float(v.min()), float(v.max())) for v in values.T]
             plotting.band(ax, steps, triples, name, LOOKS[name])
             ax.set_ylabel(label)
             ax.set_xlabel("update")

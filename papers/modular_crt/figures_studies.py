@@ -1,5 +1,4 @@
-"""The paper's figures of studies: growth with n, one-hot, width, depth, substitution, "
-"frequencies."""
+"""The paper's figures of studies: growth, one-hot, width, depth, substitution, frequencies."""
 
 from __future__ import annotations
 
@@ -10,7 +9,6 @@ import numpy as np
 
 from papers.modular_crt import analysis
 from papers.modular_crt.looks import LOOKS, legend_note, suptitle
-from papers.modular_crt.method import log_fit
 from shared import plotting
 from shared.experiment.spec import Results
 
@@ -47,8 +45,8 @@ def growth(results: Results) -> Figure:
                 ax.plot(each[kind] * shift, mean[kind], linestyle="none", marker=look.marker,
                         markerfacecolor=face, markeredgecolor=look.colour, markeredgewidth=1.4,
                         markersize=7)  # fmt: skip
-        if len(each) >= 3 and np.ptp(mean) > 0:
-            fit = log_fit(each, mean)
+        if len(each) >= 3:
+            fit = analysis.growth_fit(n, counts)
             x = np.linspace(each.min(), each.max(), 200)
             label = f"{name}: {fit['alpha']:.1f} + {fit['beta']:.2f} ln n (R² {fit['r2_log']:.2f})"
             for ax in axes[0]:
@@ -116,8 +114,8 @@ def depth(results: Results) -> Figure:
                     triples.append((e.value, e.low, e.high))
                     at.append(d)
             if triples:
-                label_of = {"mlp": "embedded"}.get(name, name)
-                plotting.band(ax, at, triples, label_of, LOOKS[name])
+                shown = "embedded" if name == "mlp" else str(name)
+                plotting.band(ax, np.array(at), triples, shown, LOOKS[name])
             ax.set_xticks(depths)
             ax.set_xlabel("hidden layers")
             ax.set_ylabel(label)
@@ -147,7 +145,7 @@ def width(results: Results) -> Figure:
                 ax.plot(np.full(len(values), m), values, linestyle="none", marker=".",
                         color=LOOKS["mlp"].colour, alpha=0.6)  # fmt: skip
         if triples:
-            plotting.band(ax, at, triples, "mlp", LOOKS["mlp"])
+            plotting.band(ax, np.array(at), triples, "mlp", LOOKS["mlp"])
         ax.set_xscale("log", base=2)
         ax.set_xticks(widths, [str(m) for m in widths])
         ax.set_xlabel("hidden neurons")
@@ -203,8 +201,7 @@ def _cells(
     of: Callable[[Array], Array],
     percent: bool = False,
 ) -> None:
-    """A heat map over learning rates and L2 of the mean of `of(runs)`, with numbers in its "
-    "cells."""
+    """A heat map over learning rates and L2 of the mean of `of(runs)`, a number in each cell."""
     rates = analysis.settings(results, "grid", "learning_rate")
     l2s = analysis.settings(results, "grid", "l2")
     table = np.full((len(l2s), len(rates)), np.nan)
@@ -262,8 +259,7 @@ def frequencies(results: Results) -> Figure:
 
 
 def conditional(results: Results) -> Figure:
-    """Figure 31, conditional: ratios of two frequencies that a network learns together (prime "
-    "n)."""
+    """Figure 31, conditional: ratios of two frequencies that a network has (prime n)."""
     moduli = [
         n for n in analysis.settings(results, "frequencies", "modulus") if analysis.is_prime(n)
     ]

@@ -168,10 +168,12 @@ def _substitutions(
     """
     layers = len(pres)
     freqs = tuple(int(f) for f in np.unique(neurons.label[neurons.alive]) if f > 0)
-    plans: dict[str, tuple[Order, ...]] = {
-        "simple": (1,) * layers,
-        "both": (1,) + (2,) * (layers - 1),
-        "layer1_both": (2,) * layers,
+    first: list[Order] = [1]
+    second: list[Order] = [2]
+    plans = {
+        "simple": first * layers,
+        "both": first + second * (layers - 1),
+        "layer1_both": second * layers,
     }
     rest = _rest(params, spec, pres[-1], logits)
     found: dict[str, Any] = {}
@@ -296,8 +298,7 @@ def _noise(
     noise: Sequence[float],
     seed: int,
 ) -> dict[str, Any]:
-    """Accuracy and loss against sigma: noise on all neurons, and on those of the largest "
-    "cluster."""
+    """Accuracy and loss against sigma: noise on all neurons, and on the largest cluster's."""
     everything = np.ones(spec.width, bool)
     largest = np.zeros(spec.width, bool)
     if len(clusters):

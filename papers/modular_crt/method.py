@@ -104,7 +104,7 @@ def approximate_coset(c: int, f: int, n: int, k1: int, k2: int) -> list[int]:
     return sorted({(c + j * d + t * period) % n for j in range(-k1, k2 + 1) for t in range(g)})
 
 
-def positive_set(f: int, n: int, s: float, bias: float = 0.0) -> set[int]:
+def positive_set(f: int, n: int, s: float | int, bias: float | int = 0.0) -> set[int]:
     """{x : cos(2 pi f (x - s) / n) + bias > 0}, where a sinusoid's ReLU is on.
 
     For whole s this is the approximate coset around s of all |j| < n' arccos(-bias) / (2 pi)
@@ -132,8 +132,7 @@ def is_approximate_coset(S: Iterable[int], f: int, n: int) -> bool:
 
 
 def cayley_distance(x: int, y: int, f: int, n: int) -> int:
-    """Steps of +-d from the coset of x to that of y on the Cayley graph: 0 within a coset of "
-    "n'Z."""
+    """Steps of +-d from x to y on the Cayley graph; 0 within a coset of n'Z."""
     g, period = _split(f, n)
     ahead = f // g * (x - y) % period
     return min(ahead, period - ahead)
@@ -189,8 +188,10 @@ def min_frequencies(n: int, delta: float, rho: float) -> float:
     return (2 * math.log(n) - 2 * math.log(2 - 2 * rho)) / (math.log(math.pi / delta) - 1)
 
 
-def random_gaps(n: int, m: int, draws: int, rng: np.random.Generator) -> Float[Array, " draws"]:
-    """Gaps of m frequencies drawn uniformly, with replacement, from 1 ... floor(n/2)."""
+def random_logits(
+    n: int, m: int, draws: int, rng: np.random.Generator
+) -> Float[Array, "draws wrong"]:
+    """h(k), k = 1 ... n-1, of m frequencies drawn uniformly, with replacement, from 1 ... n/2."""
     if n < 3:
         raise ValueError(f"The modulus n must be at least 3; got {n}.")
     if m < 1 or draws < 1:
@@ -200,7 +201,12 @@ def random_gaps(n: int, m: int, draws: int, rng: np.random.Generator) -> Float[A
     h = np.zeros((draws, n - 1))
     for row in drawn:
         h += waves[row]
-    return m - h.max(axis=1)
+    return h
+
+
+def random_gaps(n: int, m: int, draws: int, rng: np.random.Generator) -> Float[Array, " draws"]:
+    """Gaps m - max_{k != 0} h(k) of `random_logits`: the random variable of Theorem 4.7."""
+    return m - random_logits(n, m, draws, rng).max(axis=1)
 
 
 def gap_probability(n: int, m: int, delta: float, draws: int, rng: np.random.Generator) -> float:
@@ -387,8 +393,7 @@ def substitute(
 
 
 def score(logits: Float[Array, "n n n"]) -> tuple[float, float]:
-    """Accuracy and mean cross-entropy of a + b mod n over all pairs; a tie with another is "
-    "wrong."""
+    """Accuracy and mean cross-entropy of a + b mod n over all pairs; a tie is wrong."""
     margin, loss = margins(logits), _losses(logits)
     return float((margin > 0).mean()), float(loss.mean())
 

@@ -22,8 +22,7 @@ COSET_EXAMPLES = ((14, 59), (11, 67), (11, 66), (15, 59))
 
 
 def remapping() -> dict[str, Array]:
-    """For every n and f: is the remapped sinusoid's only DFT line at 1? And by the printed "
-    "formula?"""
+    """For every n and f: is the remapped sinusoid's only line at 1? And by the printed formula?"""
     ours, printed, total = 0, 0, 0
     for n in range(5, LARGEST_MODULUS + 1):
         for f in range(1, n // 2 + 1):
@@ -111,21 +110,23 @@ def corollary(moduli: Sequence[int], draws: int) -> dict[str, Array]:
     """With C ln n random frequencies: mean gap, and the softmax mass of all wrong classes.
 
     Arrays [C, n] of means; Corollary 4.8 has the gap of order ln n and the mass a power of n. The
-    mass is at unit amplitude, as the ideal logits are; a network can scale its logits up.
+    mass is at unit amplitude, as the ideal logits are; a network can scale its logits up. C ln n is
+    no whole number: means are interpolated between the two beside it, since rounding it would
+    change C with n by up to a fifth.
     """
     gap = np.zeros((len(CONSTANTS), len(moduli)))
     log_mass = np.zeros_like(gap)
-    few = max(1, draws // 10)
     for i, constant in enumerate(CONSTANTS):
         for j, n in enumerate(moduli):
-            m = int(np.ceil(constant * np.log(n)))
-            rng = np.random.default_rng([n, i])
-            freqs = rng.integers(1, n // 2 + 1, size=(few, m))
-            waves = np.cos(2 * np.pi * np.arange(n) / n)
-            h = waves[freqs[:, :, None] * np.arange(n) % n].sum(axis=1)
-            gap[i, j] = (m - h[:, 1:].max(axis=1)).mean()
-            weight = np.exp(h - m)
-            log_mass[i, j] = np.log(1 - 1 / weight.sum(axis=1)).mean()
+            low, part = divmod(constant * math.log(n), 1.0)
+            for m, weight in ((int(low), 1 - part), (int(low) + 1, part)):
+                rng = np.random.default_rng([n, i, m])
+                h = method.random_logits(n, m, max(1, draws // 4), rng)
+                top = h.max(axis=1)
+                gap[i, j] += weight * (m - top).mean()
+                wrong = np.exp(h - top[:, None]).sum(axis=1)
+                log_odds = np.log(wrong) + top - m  # wrong classes against the right one
+                log_mass[i, j] += weight * (log_odds - np.logaddexp(0.0, log_odds)).mean()
     return {
         "corollary/moduli": np.asarray(moduli),
         "corollary/constants": np.asarray(CONSTANTS),

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -224,7 +225,7 @@ def design(n: int, freqs: tuple[int, ...], order: int) -> np.ndarray:
 @pytest.mark.parametrize("n", [11, 12])
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("freqs", [(1, 4), (5, 6)])
-def test_fit_is_least_squares(n: int, order: int, freqs: tuple[int, ...]) -> None:
+def test_fit_is_least_squares(n: int, order: Literal[1, 2], freqs: tuple[int, ...]) -> None:
     freqs = tuple(f for f in freqs if f <= n // 2)
     pre = np.random.default_rng(n + order).normal(size=(n, n, 3))
     fit = method.fit_simple(pre, order, freqs)
@@ -238,7 +239,7 @@ def test_fit_is_least_squares(n: int, order: int, freqs: tuple[int, ...]) -> Non
 
 
 @pytest.mark.parametrize("order", [1, 2])
-def test_own_frequency_is_the_best_one(order: int) -> None:
+def test_own_frequency_is_the_best_one(order: Literal[1, 2]) -> None:
     pre = np.random.default_rng(3).normal(size=(11, 11, 4))
     fit = method.fit_simple(pre, order)
     each = np.stack([method.fit_simple(pre, order, (f,)).r2 for f in range(1, 6)])
@@ -378,9 +379,18 @@ def test_equivariance_error_is_the_mean_over_all_shifts() -> None:
     assert method.equivariance_error(values) == pytest.approx(brute)
     moved = np.roll(values, (2, 3, 5), axis=(0, 1, 2))
     assert method.equivariance_error(moved) == pytest.approx(brute), "invariant under shifts"
-    net = method.acrt_network(59, (1,), 5)
-    few = net._replace(readout=net.readout * (np.arange(25) % 6 == 0)[:, None])
-    assert method.equivariance_error(method.logits(few)) > 0.5, "few phases are not equivariant"
+
+
+def test_a_few_neurons_of_random_phases_are_not_equivariant() -> None:
+    """Four of them have an error of about 1.7, of at most 2."""
+    rng = np.random.default_rng(0)
+
+    def drawn(count: int) -> np.ndarray:
+        return rng.random((2, count))
+
+    nets = [method.acrt_network(59, (1,), 4, drawn) for _ in range(10)]
+    errors = [method.equivariance_error(method.logits(net)) for net in nets]
+    assert 1.4 < np.mean(errors) < 1.9 and max(errors) < 2
 
 
 def test_moving_both_inputs_by_two_moves_the_logits_by_four() -> None:
