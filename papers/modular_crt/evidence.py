@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -199,16 +199,24 @@ def judge_growth(estimates: Sequence[Estimate]) -> Verdict:
 
 # --- C7, C8: one-hot, embedded, deeper ------------------------------------------------------------
 
+CASES = {
+    "one-hot": {"architecture": "one-hot", "depth": 1},
+    "embedded": {"architecture": "mlp", "depth": 1, "decay": 0.0},
+    "one-hot, 2 layers": {"architecture": "one-hot", "depth": 2},
+}
+"""What C7 compares, by the fields of its networks."""
+
+COMPARED: dict[str, dict[str, str | int | float]] = {
+    "embedded, AdamW": {"architecture": "mlp", "depth": 1, "l2": 0.0},
+    "one-hot, squares": {"architecture": "quadratic"},
+}
+"""What is shown beside it: decoupled decay instead of a penalty, squares instead of ReLU."""
+
 
 def measure_onehot(results: Results) -> list[Estimate] | None:
     found = []
     for n in analysis.settings(results, "onehot", "modulus"):
-        cases = {
-            "one-hot": {"architecture": "one-hot", "depth": 1},
-            "embedded": {"architecture": "mlp", "depth": 1},
-            "one-hot, 2 layers": {"architecture": "one-hot", "depth": 2},
-        }
-        for label, fields in cases.items():
+        for label, fields in CASES.items():
             runs = analysis.rows(results, "onehot", modulus=n, **fields)
             values = analysis.column(results, "count", runs)
             if not analysis.enough(values):
@@ -220,7 +228,17 @@ def measure_onehot(results: Results) -> list[Estimate] | None:
             for name, filters in OTHER_COUNTS.items():
                 other = analysis.column(results, name, runs)
                 found.append(Estimate.exact(other.mean(), f"count {label}, n={n}: {filters}"))
+        found += [
+            analysis.mean(values, f"for comparison, {label}, n={n}", "frequencies")
+            for label, fields in COMPARED.items()
+            if analysis.enough(values := _counts(results, n, fields))
+        ]
     return [*found, analysis.missed(results, "onehot")] if found else None
+
+
+def _counts(results: Results, n: int, fields: Mapping[str, str | int | float]) -> np.ndarray:
+    runs = analysis.rows(results, "onehot", modulus=n, **fields)
+    return analysis.column(results, "count", runs)
 
 
 def judge_onehot(estimates: Sequence[Estimate]) -> Verdict:

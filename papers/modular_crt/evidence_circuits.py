@@ -194,7 +194,7 @@ def judge_uniform(estimates: Sequence[Estimate]) -> Verdict:
 
 
 def measure_tuned(results: Results) -> list[Estimate] | None:
-    runs = np.concatenate([analysis.rows(results, s, architecture="mlp", depth=1)
+    runs = np.concatenate([analysis.rows(results, s, architecture="mlp", depth=1, decay=0.0)
                            for s in ("main", "width", "scaling", "onehot")])  # fmt: skip
     runs = np.unique(runs)
     tuned = analysis.column(results, "tuned", runs)

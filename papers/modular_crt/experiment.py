@@ -34,6 +34,9 @@ PROBES = ("equivariance", "equivariance_best", "profile", "noise_accuracy", "noi
           "pc_lissajous_peak", "curves", "counts")  # fmt: skip
 """What is kept of the networks of the main study only."""
 
+COMPILE_SECONDS = 4.0
+"""Of one setting's program, about; settings that differ in rates only share one in a process."""
+
 DRAWN = ("mlp", "pizza", "clock")
 """Architectures of which one neuron is kept as a picture."""
 
@@ -44,7 +47,8 @@ def tasks(config: Config) -> list[Task]:
     main = studies(config)["main"]
     for network, seeds in networks(config).items():
         params = {"kind": "net", "network": asdict(network), "thorough": network in main}
-        seconds = network.cpu_seconds + (4e-6 * network.modulus**3 if network in main else 0.0)
+        seconds = network.cpu_seconds + (3e-6 * network.modulus**3 if network in main else 0.0)
+        seconds += COMPILE_SECONDS / min(seeds, 8)
         found.append(
             Task(
                 f"net/{network.key}",

@@ -62,7 +62,7 @@ def neurons(results: Results) -> Figure:
 
 def cayley(results: Results) -> Figure:
     """Figure 2: where cos(2 pi 11 x / n) > 0, in the order of Z_n and along steps of size d."""
-    fig, axes = plotting.figure(1, 4, height=3.9)
+    fig, axes = plotting.figure(1, 4, height=3.3)
     for i, n in enumerate((67, 66)):
         f = 11
         d, g = method.step_size(f, n), int(np.gcd(f, n))
@@ -70,12 +70,13 @@ def cayley(results: Results) -> Figure:
         on = method.positive_set(f, n, 0)
         _ring(axes[0, 2 * i], list(range(n)), on)
         axes[0, 2 * i].set_title(f"n = {n}, f = {f}: by x")
-        axes[0, 2 * i].set_xlabel(f"steps of 1; {len(on)} of {n} positive")
+        axes[0, 2 * i].set_xlabel(f"{len(on)} of {n} elements")
         _ring(axes[0, 2 * i + 1], [d * y % n for y in range(period)], on)
         axes[0, 2 * i + 1].set_title(f"by steps of d = {d}")
-        each = "an element" if g == 1 else f"a coset of {g} elements"
-        axes[0, 2 * i + 1].set_xlabel(f"one path; a vertex is {each}")
-    suptitle(fig, "ReLU-positive elements (orange) of a simple neuron: an approximate coset")
+        axes[0, 2 * i + 1].set_xlabel(
+            "a vertex: one element" if g == 1 else f"a vertex: {g} elements"
+        )
+    suptitle(fig, "Where a simple neuron is positive (orange): along its own steps, one path")
     del results
     return fig
 
@@ -89,7 +90,7 @@ def _ring(ax: Any, order: list[int], on: set[int]) -> None:
     size = 60 if len(order) > 20 else 420
     ax.scatter(x[:-1], y[:-1], s=size, c=colours, zorder=2)
     every = 1 if len(order) <= 20 else 6
-    for i in range(0, len(order), every):
+    for i in range(0, len(order) - every // 2, every):
         scale = 1.0 if every == 1 else 1.17
         ax.text(scale * x[i], scale * y[i], str(order[i]), ha="center", va="center", fontsize=9)
     ax.set_xlim(-1.35, 1.35)
@@ -111,7 +112,7 @@ def theorem(results: Results) -> Figure:
     for j, (label, look) in enumerate(looks.items()):
         for k, rho in enumerate(results["theorem/rhos"]):
             p = results["theorem/probability"][:, j, k]
-            axes[0, 0].semilogx(moduli, p, color=look.colour, marker=markers[k],
+            axes[0, 0].semilogx(moduli, p, color=look.colour, marker=markers[k], markersize=4,
                                 linestyle="-" if k == 0 else "--",
                                 label=label if k == 0 else None)  # fmt: skip
             if j == 0:
@@ -125,11 +126,16 @@ def theorem(results: Results) -> Figure:
     axes[0, 1].loglog(deltas, asked, color=LOOKS["mlp"].colour, marker="o", label="theorem 4.7")
     axes[0, 1].loglog(deltas, 1 / rate, color=LOOKS["pizza"].colour, marker="s",
                       label="truth, n → ∞ (large deviations)")  # fmt: skip
-    axes[0, 1].set_title("Frequencies per ln n")
+    axes[0, 1].set_title("Does it ask for enough?")
     axes[0, 1].set_xlabel("promised margin per frequency, δ")
-    axes[0, 1].set_ylabel("frequencies needed / ln n")
+    axes[0, 1].set_ylabel("frequencies / ln n")
+    axes[0, 1].set_xticks(deltas, [f"{d:.2g}" for d in deltas])
+    axes[0, 1].set_yticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
+    axes[0, 0].set_xticks(moduli, [str(n) for n in moduli])
+    for ax in axes[0]:
+        ax.minorticks_off()
     axes[0, 1].legend()
-    axes[0, 0].legend(fontsize=9)
+    axes[0, 0].legend(fontsize=9, ncols=2, loc="center left", bbox_to_anchor=(0.0, 0.64))
     return fig
 
 
@@ -139,7 +145,13 @@ def margins(results: Results) -> Figure:
     gaps, n = results["ideal/gaps"], int(results["ideal/modulus"])
     m = np.arange(1, len(gaps) + 1)
     ax = axes[0, 0]
-    plotting.band(ax, m, [(float(v), float(lo), float(hi)) for v, lo, hi in gaps], "random frequencies, 5-95 %", LOOKS["mlp"])
+    plotting.band(
+        ax,
+        m,
+        [(float(v), float(lo), float(hi)) for v, lo, hi in gaps],
+        "random frequencies, 5-95 %",
+        LOOKS["mlp"],
+    )
     ax.plot(m, np.pi / np.e**3 * m, color=plotting.NEUTRAL, linestyle="--",
             label="δm, δ = π/e³ (theorem 4.7)")  # fmt: skip
     ax.axvline(np.log(n), color=plotting.NEUTRAL, linewidth=1, linestyle=":")
@@ -161,7 +173,11 @@ def margins(results: Results) -> Figure:
     ax.set_title("Trained networks, mean over pairs", pad=16)
     ax.set_xlabel("number of frequencies (major clusters)")
     ax.set_ylabel("margin (logits)")
-    ax.legend()
+    ax.set_xticks(
+        range(1, 1 + int(max((x for line in ax.lines for x in line.get_xdata()), default=1)))
+    )
+    ax.margins(x=0.15, y=0.1)
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return fig
 
 
@@ -243,12 +259,13 @@ def equivariance(results: Results) -> Figure:
         ax.semilogy(place + offset, values, linestyle="none", color=LOOKS[name].colour,
                     marker=LOOKS[name].marker)  # fmt: skip
     ax.axhline(2, color=plotting.NEUTRAL, linewidth=1)
-    ax.text(-0.4, 2.1, "unrelated logits", color=plotting.NEUTRAL, va="bottom", fontsize=9)
+    ax.text(-0.35, 1.9, "unrelated logits", color=plotting.NEUTRAL, va="top", fontsize=9)
     ax.axhline(0.379, color=plotting.NEUTRAL, linewidth=1, linestyle="--")
-    ax.text(-0.4, 0.395, "ideal disc", color=plotting.NEUTRAL, va="bottom", fontsize=9)
+    ax.text(-0.35, 0.36, "ideal disc", color=plotting.NEUTRAL, va="top", fontsize=9)
     ax.set_xticks(range(len(names)), names)
-    ax.set_title("Trained, mean over clusters, a point a network")
-    ax.set_xlabel("architecture")
+    ax.set_xlim(-0.5, len(names) - 0.5)
+    ax.set_title("Trained: mean over clusters")
+    ax.set_xlabel("architecture (a point is a network)")
     ax.set_ylabel("equivariance error")
     return fig
 
@@ -275,7 +292,7 @@ def noise(results: Results) -> Figure:
         ax.set_xlabel("σ of the noise exp(N(0, σ)) on weights")
     axes[0, 0].set_ylabel("loss on all pairs (nats)")
     axes[0, 1].set_ylabel("accuracy on all pairs")
-    axes[0, 2].set_xlabel("share removed of the largest cluster")
+    axes[0, 2].set_xlabel("share of largest cluster removed")
     axes[0, 2].set_ylabel("accuracy on all pairs")
     suptitle(fig, "Weight noise (dashed: the paper's 0.225), and removed neurons; means over seeds")
     plotting.legend_outside(fig)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Bool
 
-from papers.modular_crt import analysis
+from papers.modular_crt import analysis, evidence
 from papers.modular_crt.looks import LOOKS, legend_note, suptitle
 from shared import plotting
 from shared.experiment.spec import Results
@@ -16,12 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = np.ndarray
-CASES = {
-    "one-hot, 1 layer": {"architecture": "one-hot", "depth": 1},
-    "one-hot, 2 layers": {"architecture": "one-hot", "depth": 2},
-    "embedded, 1 layer": {"architecture": "mlp", "depth": 1},
-}
+CASES = {**evidence.CASES, **evidence.COMPARED}
 CASE_LOOKS = plotting.looks(*CASES)
+FACTOR_LOOKS = plotting.looks("gcd(f, n) = 1", "gcd(f, n) > 1")
 
 
 def growth(results: Results) -> Figure:
@@ -71,14 +69,14 @@ def onehot(results: Results) -> Figure:
     moduli = analysis.settings(results, "onehot", "modulus")
     fig, axes = plotting.figure(1, 1, height=4.2)
     ax = axes[0, 0]
-    width = 0.26
+    width = 0.8 / len(CASES)
     for i, (label, fields) in enumerate(CASES.items()):
         for place, n in enumerate(moduli):
             runs = analysis.rows(results, "onehot", modulus=n, **fields)
             counts = analysis.column(results, "count", runs)
             if not len(counts):
                 continue
-            x, look = place + (i - 1) * width, CASE_LOOKS[label]
+            x, look = place + (i - (len(CASES) - 1) / 2) * width, CASE_LOOKS[label]
             ax.bar(x, counts.mean(), 0.9 * width, color=look.colour, alpha=0.75,
                    label=label if place == 0 else None)  # fmt: skip
             spread = (np.arange(len(counts)) * 0.618 % 1 - 0.5) * 0.4 * width
@@ -91,6 +89,7 @@ def onehot(results: Results) -> Figure:
     ax.set_xlabel("modulus")
     ax.set_ylabel("number of frequencies in layer 1")
     ax.grid(visible=False, axis="x")
+    ax.set_xlim(-0.5, max(len(moduli) - 0.5, 1.5))
     ax.set_ylim(0, max(n // 2 for n in moduli) * 1.15)
     suptitle(fig, legend_note(results, "onehot"))
     plotting.legend_outside(fig)
@@ -229,33 +228,42 @@ def _cells(
 
 def frequencies(results: Results) -> Figure:
     """Figures 9 and 31: how often each frequency is learned, with 95 % intervals."""
-    moduli = analysis.settings(results, "frequencies", "modulus")
-    depths = analysis.settings(results, "frequencies", "depth")
-    fig, axes = plotting.figure(len(moduli), len(depths), height=0.4 + 2.5 * len(moduli))
-    looks = plotting.looks("gcd(f, n) = 1", "gcd(f, n) > 1")
-    for i, n in enumerate(moduli):
-        f = np.arange(1, n // 2 + 1)
-        shared = np.gcd(f, n) > 1
-        for j, d in enumerate(depths):
-            ax = axes[i, j]
-            chosen = analysis.learned(results, n, d)[0] > 0
-            if not len(chosen):
-                continue
-            estimates = [analysis.share(column, "") for column in chosen.T]
-            value = np.array([e.value for e in estimates])
-            bars = np.array([[e.value - e.low, e.high - e.value] for e in estimates]).T
-            for label, kind in zip(looks, (~shared, shared), strict=True):
-                if kind.any():
-                    ax.bar(f[kind], value[kind], yerr=bars[:, kind], color=looks[label].colour,
-                           alpha=0.8, label=label, error_kw={"elinewidth": 0.9})  # fmt: skip
-            ax.axhline(value.mean(), color=plotting.NEUTRAL, linestyle="--", linewidth=1)
-            layers = "1 layer" if d == 1 else f"{d} layers"
-            ax.set_title(f"n = {n}, {layers}, {len(chosen)} networks")
-            ax.set_xlabel("frequency f")
-            ax.set_ylabel("share of networks")
-            ax.grid(visible=False, axis="x")
+    index = results["study/frequencies"][:, 0]
+    panels = list(zip(results["network/modulus"][index].tolist(),
+                      results["network/depth"][index].tolist(), strict=True))  # fmt: skip
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    fig, axes = plotting.figure(rows, columns, height=0.6 + 2.9 * rows)
+    for ax in axes.flat[len(panels) :]:
+        ax.remove()
+    for ax, (n, depth) in zip(axes.flat, panels, strict=False):
+        _histogram(ax, n, analysis.learned(results, n, depth)[0] > 0)
+        layers = "1 layer" if depth == 1 else f"{depth} layers"
+        kept = len(analysis.learned(results, n, depth)[0])
+        ax.set_title(f"n = {n}, {layers}, {kept} networks")
+        ax.set_xlabel("frequency f")
+        ax.set_ylabel("share of networks")
+    suptitle(fig, "Frequencies learned, 95 % intervals. Dashed: all alike")
     plotting.legend_outside(fig)
     return fig
+
+
+def _histogram(ax: Any, n: int, chosen: Bool[Array, "runs F"]) -> None:
+    """Of each frequency the share of networks that have it."""
+    f = np.arange(1, n // 2 + 1)
+    shared = np.gcd(f, n) > 1
+    ax.grid(visible=False, axis="x")
+    if not len(chosen):
+        return
+    estimates = [analysis.share(column, "") for column in chosen.T]
+    value = np.array([e.value for e in estimates])
+    bars = np.array([[max(0.0, e.value - e.low), max(0.0, e.high - e.value)] for e in estimates]).T
+    for label, kind in (("gcd(f, n) = 1", ~shared), ("gcd(f, n) > 1", shared)):
+        if kind.any():
+            ax.bar(f[kind], value[kind], yerr=bars[:, kind], color=FACTOR_LOOKS[label].colour,
+                   alpha=0.8, label=label, error_kw={"elinewidth": 0.9})  # fmt: skip
+    ax.axhline(value.mean(), color=plotting.NEUTRAL, linestyle="--", linewidth=1)
+    ax.set_xticks(f[:: 1 if n < 35 else 4])
 
 
 def conditional(results: Results) -> Figure:

@@ -1,4 +1,4 @@
-"""What one trained network has learned: every number of the paper that belongs to a single network.
+"""What a trained network has learned: every number of the paper that belongs to a single network.
 
 Layer 1 of a transformer is that of its last token, from which it reads its answer.
 """
@@ -144,8 +144,8 @@ def _fine_tuning(
 
 
 def _single(spec: ModelSpec) -> bool:
-    """Whether the first hidden layer is the last one too."""
-    return spec.depth * spec.blocks == 1
+    """Whether the logits are one ReLU layer, read out linearly, and a rest."""
+    return spec.depth * spec.blocks == 1 and spec.act == "relu"
 
 
 # Substitution of neurons by their fits ------------------------------------------------------------
@@ -180,7 +180,7 @@ def _substitutions(
     for name, orders in plans.items():
         if not freqs or (name == "both" and layers == 1):
             found[name], found[name + "_loss"] = np.nan, np.nan
-        elif spec.blocks > 1:
+        elif spec.blocks > 1 or spec.act != "relu":
             found[name], found[name + "_loss"] = substituted(params, spec, alpha, freqs, orders)
         else:
             found[name], found[name + "_loss"] = _substituted_mlp(

@@ -2,7 +2,7 @@
 
 main         every architecture at one n: neurons, fits, equivariance, noise (C1, C14 to C17)
 scaling      MLP, pizza and clock over n (C6)
-onehot       one-hot, embedded and deeper at n around 59 (C7)
+onehot       one-hot, embedded and deeper at n around 59 (C7); squares for ReLU, AdamW
 depth        one-hot and embedded MLPs of 1, 2, ... hidden layers (C8)
 width        MLPs of growing width (C9)
 grid         step sizes x L2 coefficients x depths (C10, C11)
@@ -34,13 +34,17 @@ class Network:
     l2: float
     fraction: float
     batch: int
+    decay: float = 0.0
 
     @property
     def key(self) -> str:
         """A name for its task that no other setting has."""
         part = f"{self.architecture}/n={self.modulus}/depth={self.depth}/width={self.width}"
         size = f"embed={self.embed}/steps={self.steps}/batch={self.batch}"
-        return f"{part}/{size}/lr={self.learning_rate:g}_l2={self.l2:g}_data={self.fraction:g}"
+        decay = f"_decay={self.decay:g}" if self.decay else ""
+        return (
+            f"{part}/{size}/lr={self.learning_rate:g}_l2={self.l2:g}_data={self.fraction:g}{decay}"
+        )
 
     @property
     def cpu_seconds(self) -> float:
@@ -49,16 +53,16 @@ class Network:
         pairs = min(self.batch, n * n) if self.batch else n * n
         per_pair = m * n + (self.depth - 1) * m * m
         if self.architecture in ("pizza", "clock") and self.depth > 1:
-            per_pair = 7 * self.depth * (4 * d * d + 2 * d * m)  # token by token
+            per_pair = 2.5 * self.depth * (4 * d * d + 2 * d * m)  # token by token
         elif self.architecture == "clock":
-            per_pair *= 3.0
+            per_pair *= 2.2
         elif self.architecture == "pizza":
-            per_pair *= 1.25
+            per_pair *= 1.3
         update = 6 * pairs * per_pair / FLOPS + 3e-4
-        return 1.0 + self.steps * update + 1e-6 * n * n * m
+        return 0.1 + self.steps * update + 1e-6 * n**3
 
 
-FLOPS = 1.4e11
+FLOPS = 1.7e11
 """Floating-point operations a second of one core in these products, about."""
 
 Study = Mapping[Network, int]
@@ -150,6 +154,12 @@ def _onehot(config: Config, shallow: Network, deep: Network) -> Iterable[Network
         yield replace(shallow, architecture="one-hot", modulus=n, batch=_batch(config, n))
         yield replace(shallow, modulus=n, batch=_batch(config, n))
         yield replace(deep, architecture="one-hot", modulus=n, depth=2, batch=_batch(config, n))
+        yield replace(shallow, architecture="quadratic", modulus=n, batch=_batch(config, n))
+        if config.decoupled_decay:
+            yield replace(
+                shallow, modulus=n, batch=_batch(config, n), decay=config.decoupled_decay, l2=0.0,
+                learning_rate=config.decoupled_learning_rate,
+            )  # fmt: skip
 
 
 def _depth(config: Config, deep: Network) -> Iterable[Network]:
@@ -174,7 +184,7 @@ def _grid(config: Config, shallow: Network, deep: Network) -> Iterable[Network]:
 
 def _frequencies(config: Config, shallow: Network, deep: Network) -> Iterable[Network]:
     for n in config.frequency_moduli:
-        for depth in config.frequency_depths:
+        for depth in config.frequency_depths if n % 2 == 0 else config.frequency_depths[:1]:
             base = shallow if depth == 1 else replace(deep, depth=depth)
             yield replace(base, modulus=n, batch=_batch(config, n))
 

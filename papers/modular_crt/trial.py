@@ -39,6 +39,7 @@ def model_spec(network: Network) -> ModelSpec:
         width=network.width,
         depth=1 if transformer else network.depth,
         blocks=network.depth if transformer else 1,
+        act="quadratic" if network.architecture == "quadratic" else "relu",
     )
 
 
@@ -51,7 +52,9 @@ def initial_state(network: Network, seeds: Sequence[int]) -> tuple[TrainState, T
     """Untrained networks, each seed with initial weights and a split of its own."""
     task = CayleyTask(cyclic(network.modulus), network.fraction)
     tspec = TrainSpec(network.steps, batch=network.batch or None)
-    hyper = Hyper(lr=network.learning_rate, l2=network.l2, alpha=alpha_of(network))
+    hyper = Hyper(
+        lr=network.learning_rate, wd=network.decay, l2=network.l2, alpha=alpha_of(network)
+    )
     keys = seed_keys(seeds, "modular_crt")
     masks, labels = train_masks(task, seeds), stacked_labels(task, len(seeds))
     return init_train(keys, model_spec(network), tspec, masks, labels, hyper), tspec
@@ -97,12 +100,17 @@ def train(config: Config, task: Task, run: Run) -> Outcome:
 
 
 def _example(params: Any, spec: ModelSpec, alpha: float) -> dict[str, np.ndarray]:
-    """The neuron with the largest variance among the simplest tenth: its picture and frequency."""
+    """The neuron with the largest variance among the simplest tenth: its picture and frequency.
+
+    Neurons of frequency 1, on which remapping does nothing, only if there are no others.
+    """
     from shared.groups.neurons import cyclic_neurons
 
     pre = first_layer(params, spec, alpha)
     neurons = cyclic_neurons(pre)
-    fair = neurons.alive & (neurons.first >= np.quantile(neurons.first, 0.9))
+    moves = neurons.alive & (neurons.label > 1)
+    pool = moves if moves.any() else neurons.alive if neurons.alive.any() else neurons.label >= 0
+    fair = pool & (neurons.first >= np.quantile(neurons.first[pool], 0.9))
     best = int(np.argmax(np.where(fair, neurons.variance, -1.0)))
     additive = isinstance(pre, tuple)
     values = pre[0][:, best, None] + pre[1][:, best] if additive else pre[..., best]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from papers.modular_crt import analysis, experiment, figures, studies, theory
+from papers.modular_crt import analysis, experiment, figures, method, studies, theory
 from papers.modular_crt.claims import CLAIMS
 from papers.modular_crt.config import PAPER_MLP, PAPER_TRANSFORMER, PRESETS, Config
 from papers.modular_crt.studies import Network
@@ -53,6 +53,8 @@ def test_paper_preset_is_the_papers_table() -> None:
         ({"scaling_moduli": (7, 2)}, "scaling-moduli must be at least 5 each; got 2."),
         ({"architectures": ("mpl",)}, "architectures must be one of mlp, one-hot, add, pizza"),
         ({"architectures": ()}, "architectures must be at least one; got none."),
+        ({"architectures": ("quadratic",)}, "architectures must be one of mlp, one-hot, add"),
+        ({"decoupled_decay": -1.0}, "decoupled-decay must be at least 0; got -1.0."),
         ({"grid_architectures": ("cnn",)}, "grid-architectures must be one of mlp"),
         ({"fraction": 0.0}, "fraction must be in (0, 1]; got 0.0."),
         ({"fraction": 1.1}, "fraction must be in (0, 1]; got 1.1."),
@@ -81,13 +83,20 @@ def test_a_network_that_two_studies_want_is_trained_once() -> None:
     keys = [task.key for task in experiment.tasks(config)]
     assert len(keys) == len(set(keys)) == len(found) + 1
     main = next(iter(studies.studies(config)["main"]))
-    assert main in studies.studies(config)["onehot"] and found[main] == config.seeds
+    assert main in studies.studies(config)["onehot"] and found[main] >= config.seeds
+
+
+def test_odd_n_are_studied_with_one_hidden_layer_only() -> None:
+    config = replace(SMALL, frequency_moduli=(11, 10), frequency_depths=(1, 4))
+    found = [(n.modulus, n.depth) for n in studies.studies(config)["frequencies"]]
+    assert found == [(11, 1), (10, 1), (10, 4)]
 
 
 def test_every_setting_has_a_key_of_its_own() -> None:
     base = next(iter(studies.studies(Config())["main"]))
-    for field, value in {"depth": 2, "width": 7, "embed": 8, "steps": 3, "learning_rate": 1.0,
-                         "l2": 0.5, "fraction": 0.3, "batch": 9, "modulus": 8}.items():  # fmt: skip
+    other = {"depth": 2, "width": 7, "embed": 8, "steps": 3, "learning_rate": 1.0, "l2": 0.5,
+             "fraction": 0.3, "batch": 9, "modulus": 8, "decay": 0.1}  # fmt: skip
+    for field, value in other.items():
         assert replace(base, **{field: value}).key != base.key
 
 
@@ -272,7 +281,9 @@ def test_networks_below_100_percent_are_counted_and_left_out(
     assert [(e["value"], e["label"]) for e in told] == [
         (1.0, "networks of 24 below 100 %, left out")
     ]
-    too_few = changed(good, f"net/{main_key('mlp')}", accuracy=np.array([1.0, 0.98, 0.9, 0.9, 0.9, 1.0]))
+    too_few = changed(
+        good, f"net/{main_key('mlp')}", accuracy=np.array([1.0, 0.98, 0.9, 0.9, 0.9, 1.0])
+    )
     assert verdict(too_few, "C1") == "not run at this preset"
 
 
@@ -299,12 +310,57 @@ def test_exact_claims_notice_a_wrong_number() -> None:
     assert BY_ID["C3"].judge(values(1, 0.9)) is Verdict.NOT_REPRODUCED
 
 
+def test_corollary_grows_with_the_logarithm(exact: dict[str, np.ndarray]) -> None:
+    """C ln n frequencies, interpolated: gaps rise for every C, wrong classes fade for large C."""
+    gap, mass = exact["corollary/gap"], exact["corollary/log_mass"]
+    assert (np.diff(gap[1:], axis=1) > 0).all() and (np.diff(mass[2]) < 0).all()
+    assert (mass < 0).all(), "logarithms of shares"
+    by_hand = np.log(method.wrong_mass(59, (3, 7)))
+    h = method.ideal_logits(59, (3, 7))
+    odds = np.log(np.exp(h[1:]).sum()) - 2
+    assert by_hand == pytest.approx(odds - np.logaddexp(0, odds))
+
+
 def test_theory_numbers(exact: dict[str, np.ndarray]) -> None:
     assert exact["remap/ours"] == 1.0 and exact["remap/printed"] < 0.3
     assert exact["cosets/equal"] == 1.0 and exact["cosets/paths"] == 1.0
     assert exact["cosets/sizes"].tolist() == [29, 33, 33, 29]
     assert exact["hand/crt_accuracy"] == 1.0 and exact["hand/crt_neurons"] == 20
     assert (np.diff(exact["ideal/gaps"][:, 0]) > 0).all()
+
+
+def chosen_results(picks: list[list[int]], n: int, small: int) -> dict[str, np.ndarray]:
+    """Results in which network i of a frequency study modulo n has the frequencies picks[i]."""
+    config = replace(SMALL, frequency_moduli=(n,), frequency_depths=(1,),
+                     frequency_seeds=len(picks))  # fmt: skip
+    rng = np.random.default_rng(0)
+    found = {f"net/{k.key}": outcome(k, s, rng) for k, s in studies.networks(config).items()}
+    (network,) = studies.studies(config)["frequencies"]
+    sizes = np.zeros((len(picks), n // 2))
+    for row, freqs in zip(sizes, picks, strict=True):
+        row[np.array(freqs) - 1] = 60
+        for f in freqs:
+            row[f - 1] = small if n // np.gcd(f, n) <= 3 else 60
+    found[f"net/{network.key}"] |= {"sizes": sizes, "cluster_r2": np.where(sizes == 60, 0.9, 0.99)}
+    return dict(experiment.collect(config, {"theory": experiment._theory(config), **found}))
+
+
+def test_preference_for_exact_cosets_is_noticed() -> None:
+    """At n = 12, 2, 3, 4, 6 of 1 ... 6 share a factor, 4 and 6 have cosets of 3 and 2 vertices."""
+    prefers = [[4, 6, 1], [4, 6, 5], [6, 2, 3], [4, 3, 2]] * 5
+    avoids = [[1, 5], [1, 5, 4], [1, 5, 6]] * 5
+    assert verdict(chosen_results(prefers, 12, 20), "C12") == "reproduced"
+    assert verdict(chosen_results(prefers, 12, 90), "C12") == "partly", "not smaller"
+    assert verdict(chosen_results(avoids, 12, 20), "C12") == "not reproduced"
+
+
+def test_uniform_frequencies_and_rare_doubles_are_noticed() -> None:
+    """Modulo 11, up to sign, doubling goes 1, 2, 4, 3, 5, 1."""
+    apart = [[1, 4], [2, 3], [4, 5], [3, 1], [5, 2]] * 8
+    doubles = [[1, 2], [2, 4], [4, 3], [3, 5], [5, 1]] * 8
+    assert verdict(chosen_results(apart, 11, 60), "C13") == "reproduced"
+    assert verdict(chosen_results(doubles, 11, 60), "C13") == "partly", "uniform only"
+    assert verdict(chosen_results([[1, 2], [1, 5]] * 20, 11, 60), "C13") == "not reproduced"
 
 
 # --- Statistics -----------------------------------------------------------------------------------

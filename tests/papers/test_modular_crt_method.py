@@ -430,6 +430,17 @@ def test_hand_built_logits_are_the_ideal_ones() -> None:
     np.testing.assert_allclose(method.margins(logits), gap, rtol=0.1)
 
 
+def test_with_squares_for_relu_the_network_by_hand_is_ideal() -> None:
+    """Gromov's solution: every frequency, logits exactly n/2 on the answer and -1/2 elsewhere."""
+    net = method.acrt_network(13, range(1, 7), 3)
+    logits = method.preactivations(net) ** 2 @ net.readout
+    x = np.arange(13)
+    ideal = method.ideal_logits(13, range(1, 7))[(x - x[:, None, None] - x[:, None]) % 13]
+    scale = logits[0, 0, 0] / 6
+    np.testing.assert_allclose(logits, scale * ideal, atol=1e-9 * abs(scale) * 6)
+    assert scale > 0
+
+
 def test_output_phase_is_the_sum_of_the_input_phases() -> None:
     net = method.acrt_network(13, (1,), 13)
     for j in (0, 5, 40, 100):

@@ -184,6 +184,40 @@ def test_its_neurons_fire_on_approximate_cosets(
                 assert method.is_approximate_coset(on, int(label), 13)
 
 
+def test_one_hot_networks_have_all_frequencies_and_embedded_ones_a_handful() -> None:
+    """At the paper's n = 59: AdamW keeps 29 clusters of a one-hot MLP, embeddings at most 8."""
+    onehot = Network("one-hot", 59, 1, 256, 64, 1000, 1e-2, 0.0, 0.9, 0, decay=1.0)
+    embedded = Network("mlp", 59, 1, 256, 64, 1500, 5e-3, 1e-4, 0.9, 0)
+    for network, fewest, most in ((onehot, 29, 29), (embedded, 3, 8)):
+        state, tspec = trial.initial_state(network, (0,))
+        spec = trial.model_spec(network)
+        state, _ = train_chunk(state, spec, tspec, network.steps)
+        found = measure.measure(network_params(state.params, 0), spec, network, 0.0, (), seed=0)
+        assert found["accuracy"] == 1 and fewest <= found["count"] <= most
+        assert found["half_integer"] == 0
+
+
+def test_the_picture_is_of_a_neuron_that_remapping_changes() -> None:
+    params, spec = by_hand((1, 3))
+    found = trial._example(params, spec, 0.0)
+    assert found["example_frequency"] == 3 and found["example_r2"] == pytest.approx(1)
+    assert np.abs(found["example"]).max() == trial.EXAMPLE_LEVELS
+    params, spec = by_hand((1,))
+    assert trial._example(params, spec, 0.0)["example_frequency"] == 1, "if there is no other"
+
+
+def test_squares_in_place_of_relu_are_measured_by_their_own_forward_pass() -> None:
+    network = replace(NETWORK, architecture="quadratic", modulus=7, width=12)
+    spec = trial.model_spec(network)
+    assert (spec.arch, spec.act) == ("onehot_concat", "quadratic")
+    params = jax.device_get(init(jax.random.key(0), spec))
+    found = measure.measure(params, spec, network, 0.0, (), seed=0)
+    pre = measure.first_layer(params, spec, 0.0)
+    fit = method.fit_simple(pre[0][:, None] + pre[1])
+    expected = method.score(fit.pred**2 @ np.asarray(params["U"], np.float64))
+    np.testing.assert_allclose((found["simple"], found["simple_loss"]), expected, rtol=1e-4)
+
+
 def test_another_seed_is_another_network(trained: tuple[dict, ModelSpec, Network]) -> None:
     params, _, _ = trained
     assert not np.allclose(params["E"][0], params["E"][1])
