@@ -57,8 +57,8 @@ CLAIMS = (
         rule="reproduced if no lower end is below 0; partly if so for delta up to 0.157, the "
         "paper's own",
         finding="The formula is the small-delta limit of the true large-deviation rate. At delta "
-        "= 0.75 it asks for too few frequencies; `oracle.sufficient_frequencies` gives a number "
-        "that is enough at every delta.",
+        "= 0.5 and 0.75 it asks for too few frequencies; `oracle.sufficient_frequencies` gives a "
+        "number that is enough at every delta.",
         measure=evidence.measure_theorem,
         judge=evidence.judge_theorem,
     ),
@@ -86,9 +86,9 @@ CLAIMS = (
         paper_value='"very high" R^2 of the log fit (by figure only); about 4.5 at n = 89 and 91',
         measured_as="slope of the number of frequencies on ln n over networks; R^2 of a log and "
         "of a linear fit to the means; residuals of prime less composite n",
-        rule="reproduced if every slope is positive (lower end), every log fit has R^2 of at "
-        "least 0.8 and more than the linear one, and primes differ by at most 1; partly if some "
-        "slope is positive",
+        rule="reproduced if in all three every slope is positive (lower end), every log fit has "
+        "R^2 of at least 0.8 and more than the linear one, and primes differ by at most 1; partly "
+        "if some slope is positive",
         measure=evidence.measure_growth,
         judge=evidence.judge_growth,
     ),
@@ -138,9 +138,9 @@ CLAIMS = (
         paper_value="most cells keep 100 % (by figure only)",
         measured_as="share of networks (over all cells) that answered all pairs before and do so "
         "after the substitution of all neurons of all layers",
-        rule="reproduced if more than half do (lower end): MLPs of every depth by first order; "
-        "transformers with one layer by first order, deeper ones by second order after layer 1; "
-        "partly if MLPs with one layer do",
+        rule="reproduced if more than half do (lower end): MLPs of two depths or more by first "
+        "order; pizzas and clocks with one layer by first order, deeper ones by second order "
+        "after layer 1; partly if MLPs with one layer do",
         measure=evidence_circuits.measure_substitution,
         judge=evidence_circuits.judge_substitution,
     ),

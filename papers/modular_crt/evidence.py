@@ -191,7 +191,8 @@ def judge_growth(estimates: Sequence[Estimate]) -> Verdict:
     log = [e.value for e in estimates if "log fit" in e.label]
     linear = [e.value for e in estimates if "linear fit" in e.label]
     alike = all(abs(e.value) <= 1 for e in estimates if "prime minus" in e.label)
-    grows = all(e.low > 0 for e in slopes)
+    everywhere = all(labelled(slopes, name) for name in PAPER_ARCHITECTURES)
+    grows = everywhere and all(e.low > 0 for e in slopes)
     better = all(a > b for a, b in zip(log, linear, strict=True))
     high = all(value >= 0.8 for value in log)
     return decide(grows and better and high and alike, any(e.low > 0 for e in slopes))

@@ -44,7 +44,8 @@ def judge_substitution(estimates: Sequence[Estimate]) -> Verdict:
         and e.label.endswith(("1 layer, first order", "second order after layer 1"))
     ]
     one = [e.low > 0.5 for e in first if e.label.startswith("mlp, 1 layer")]
-    return decide(all(mlp) and len(transformer) > 0 and all(transformer), bool(one) and all(one))
+    enough = len(mlp) > 1 and len(transformer) >= 4  # two depths of MLP, pizza and clock
+    return decide(enough and all(mlp) and all(transformer), bool(one) and all(one))
 
 
 def measure_later(results: Results) -> list[Estimate] | None:

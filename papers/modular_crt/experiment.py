@@ -155,7 +155,7 @@ def _spectra(config: Config, rows: list[Row]) -> dict[str, np.ndarray]:
 
 
 def _examples(config: Config, outcomes: Mapping[str, Outcome]) -> dict[str, np.ndarray]:
-    """Of each architecture the simplest neuron among all seeds, by its R^2."""
+    """Of each architecture the simplest neuron among all seeds, by its R^2, and its cluster."""
     import numpy as np
 
     found: dict[str, np.ndarray] = {}
@@ -163,14 +163,16 @@ def _examples(config: Config, outcomes: Mapping[str, Outcome]) -> dict[str, np.n
         if network.architecture not in DRAWN:
             continue
         outcome = outcomes[f"net/{network.key}"]
-        best = int(np.argmax(outcome["example_r2"]))
+        moves = outcome["example_frequency"] > 1  # the others look the same when remapped
+        best = int(np.argmax(outcome["example_r2"] + moves))
         found[f"example/{network.architecture}"] = outcome["example"][best].astype(int)
+        found[f"example/{network.architecture}/logits"] = _short(outcome["example_logits"][best])
         frequency = outcome["example_frequency"][best]
         found[f"example/{network.architecture}/frequency"] = np.asarray(int(frequency))
     return found
 
 
-def _short(values: list[Any]) -> np.ndarray:
+def _short(values: Any) -> np.ndarray:
     """Single precision, four significant digits: far below the spread of runs, small in a file."""
     import numpy as np
 

@@ -134,8 +134,7 @@ def theorem(results: Results) -> Figure:
     axes[0, 0].set_xticks(moduli, [str(n) for n in moduli])
     for ax in axes[0]:
         ax.minorticks_off()
-    axes[0, 1].legend()
-    axes[0, 0].legend(fontsize=9, ncols=2, loc="center left", bbox_to_anchor=(0.0, 0.64))
+    plotting.legend_outside(fig, columns=4)
     return fig
 
 
@@ -270,6 +269,29 @@ def equivariance(results: Results) -> Figure:
     return fig
 
 
+def shifts(results: Results) -> Figure:
+    """Figure 43: a cluster's logits at three pairs, each moved back by its a + b."""
+    from papers.modular_crt.trial_names import PAIRS
+
+    names = [name for name in LOOKS if f"example/{name}/logits" in results]
+    fig, axes = plotting.figure(1, len(names), height=3.8, sharey=True)
+    for ax, name in zip(axes[0], names, strict=True):
+        f = int(results[f"example/{name}/frequency"])
+        parts = results[f"example/{name}/logits"]
+        n = parts.shape[1]
+        d = method.step_size(f, n)
+        period = n // int(np.gcd(f, n))
+        for (a, b), part, style in zip(PAIRS, parts, ("-", "--", ":"), strict=True):
+            back = method.remap(np.roll(part, -(a + b)), f, n)
+            ax.plot(np.arange(period), back, style, label=f"a = {a}, b = {b}")
+        ax.set_title(f"{name}: cluster of f = {f}")
+        ax.set_xlabel(f"y: class k = a + b + {d} y mod {n}")
+    axes[0, 0].set_ylabel("logits from the cluster / largest")
+    suptitle(fig, "Moving a and b by 2 moves a cluster's logits by 4: moved back, they coincide")
+    plotting.legend_outside(fig)
+    return fig
+
+
 def noise(results: Results) -> Figure:
     """Figure 37: loss and accuracy under multiplicative weight noise, and with neurons removed."""
     from papers.modular_crt.trial_names import SHIFTS
@@ -344,6 +366,7 @@ DRAWINGS: dict[str, tuple[Callable[[Results], Figure], Callable[[Results], bool]
     "training": (training, _always),
     "simple": (simple, _main),
     "equivariance": (equivariance, _main),
+    "shifts": (shifts, lambda r: any(f"example/{name}/logits" in r for name in LOOKS)),
     "noise": (noise, _main),
     "sensitivity": (sensitivity, _main),
 }

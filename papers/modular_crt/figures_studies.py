@@ -33,7 +33,7 @@ def growth(results: Results) -> Figure:
         each = np.unique(n)
         mean = np.array([counts[n == value].mean() for value in each])
         spread = np.array([counts[n == value].std() for value in each])
-        shift = 1 + 0.02 * (place - 1)
+        shift = 1 + 0.02 * (place - (len(names) - 1) / 2)
         prime = np.array([analysis.is_prime(int(value)) for value in each])
         for ax in axes[0]:
             look = LOOKS[name]
@@ -50,9 +50,12 @@ def growth(results: Results) -> Figure:
             for ax in axes[0]:
                 ax.plot(x, fit["alpha"] + fit["beta"] * np.log(x), color=LOOKS[name].colour,
                         label=label)  # fmt: skip
+    for ax in axes[0]:
+        ax.plot([89, 91], [4.5, 4.5], linestyle="none", marker="*", markersize=11,
+                color=plotting.NEUTRAL, label="the paper: about 4.5 at n = 89, 91")  # fmt: skip
     axes[0, 0].set_xscale("log")
-    ticks = [t for t in (7, 13, 31, 59, 91, 128, 256, 512, 1024)
-             if t <= 1.2 * max(analysis.settings(results, "scaling", "modulus"))]  # fmt: skip
+    largest = max(91, *analysis.settings(results, "scaling", "modulus"))
+    ticks = [t for t in (3, 5, 7, 10, 15, 23, 40, 66, 90, 128, 256, 512, 1024) if t <= largest]
     axes[0, 0].set_xticks(ticks, [str(t) for t in ticks])
     axes[0, 0].minorticks_off()
     for ax in axes[0]:
@@ -60,7 +63,7 @@ def growth(results: Results) -> Figure:
         ax.set_ylim(0)
     axes[0, 0].set_ylabel("number of frequencies\n(mean, 1 standard deviation)")
     suptitle(fig, legend_note(results, "scaling"))
-    plotting.legend_outside(fig)
+    plotting.legend_outside(fig, columns=2)
     return fig
 
 
@@ -89,10 +92,9 @@ def onehot(results: Results) -> Figure:
     ax.set_xlabel("modulus")
     ax.set_ylabel("number of frequencies in layer 1")
     ax.grid(visible=False, axis="x")
-    ax.set_xlim(-0.5, max(len(moduli) - 0.5, 1.5))
     ax.set_ylim(0, max(n // 2 for n in moduli) * 1.15)
     suptitle(fig, legend_note(results, "onehot"))
-    plotting.legend_outside(fig)
+    plotting.legend_outside(fig, columns=3)
     return fig
 
 
@@ -287,7 +289,7 @@ def conditional(results: Results) -> Figure:
             ax.bar(r, e.value, color=colour, alpha=0.8)
             ax.vlines(r, e.low, e.high, color="black", linewidth=1)
         ax.axhline(1, color=plotting.NEUTRAL, linestyle="--", linewidth=1)
-        ax.set_title(f"n = {n}: pairs of frequencies in one network (orange: half or double)")
+        ax.set_title(f"n = {n}: pairs of frequencies in one network (pink: half or double)")
         ax.set_xlabel("ratio of the two, modulo n and up to sign")
         ax.set_ylabel("how often, as a multiple of chance")
         ax.grid(visible=False, axis="x")
@@ -318,7 +320,8 @@ def solved(results: Results) -> Figure:
     axes[0, 0].set_xlabel("networks")
     axes[0, 0].set_ylabel("study")
     axes[0, 1].set_xlabel("accuracy of those below 100 %")
-    axes[0, 1].set_xlim(0, 1.02)
+    worst = float(results["run/accuracy"].min())
+    axes[0, 1].set_xlim(min(0.9, worst - 0.05), 1.0 + 0.1 * (1.05 - min(0.9, worst)))
     plotting.legend_outside(fig)
     return fig
 

@@ -11,11 +11,12 @@ from jaxtyping import Array
 from papers.modular_crt.config import ALPHA, Config
 from papers.modular_crt.measure import first_layer, measure, watch
 from papers.modular_crt.studies import Network, core_name
-from papers.modular_crt.trial_names import CURVES
+from papers.modular_crt.trial_names import CURVES, PAIRS
 from shared.experiment.spec import Outcome, Run, Task
 from shared.gpu.seeds import seed_keys
+from shared.groups.circuits import cluster_logits
 from shared.groups.group import cyclic
-from shared.groups.networks import ModelSpec
+from shared.groups.networks import ModelSpec, readout
 from shared.groups.task import CayleyTask, stacked_labels, train_masks
 from shared.groups.training import (
     Hyper,
@@ -102,7 +103,8 @@ def train(config: Config, task: Task, run: Run) -> Outcome:
 def _example(params: Any, spec: ModelSpec, alpha: float) -> dict[str, np.ndarray]:
     """The neuron with the largest variance among the simplest tenth: its picture and frequency.
 
-    Neurons of frequency 1, on which remapping does nothing, only if there are no others.
+    And the logits of its cluster at `PAIRS`, [pair, class], over their largest. Neurons of
+    frequency 1, on which remapping does nothing, are taken only if there are no others.
     """
     from shared.groups.neurons import cyclic_neurons
 
@@ -115,7 +117,11 @@ def _example(params: Any, spec: ModelSpec, alpha: float) -> dict[str, np.ndarray
     additive = isinstance(pre, tuple)
     values = pre[0][:, best, None] + pre[1][:, best] if additive else pre[..., best]
     values = values / max(float(np.abs(values).max()), 1e-30)
+    cluster = neurons.alive & (neurons.label == neurons.label[best])
+    parts = cluster_logits(pre, np.asarray(readout(params, spec)[0], np.float64), cluster)
+    parts = np.stack([parts[pair] for pair in PAIRS])
     return {
+        "example_logits": parts / max(float(np.abs(parts).max()), 1e-30),
         "example": np.round(EXAMPLE_LEVELS * values),
         "example_frequency": np.asarray(float(neurons.label[best])),
         "example_r2": np.asarray(float(neurons.first[best])),

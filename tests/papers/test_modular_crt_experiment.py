@@ -116,7 +116,7 @@ SMALL = Config(
     width_modulus=13,
     widths=(64, 256),
     grid_modulus=13,
-    grid_architectures=("mlp", "pizza"),
+    grid_architectures=("mlp", "pizza", "clock"),
     grid_learning_rates=(1e-3, 1e-2),
     grid_l2=(1e-5, 1e-3),
     grid_seeds=4,
@@ -168,6 +168,7 @@ def outcome(network: Network, seeds: int, rng: np.random.Generator) -> dict[str,
         "curves": np.tile(np.linspace(0.1, 1, 3)[:, None], (seeds, 1, len(CURVES))),
         "example": np.round(100 * rng.uniform(-1, 1, (seeds, n, n))),
         "example_frequency": np.full(seeds, 2.0),
+        "example_logits": rng.uniform(-1, 1, (seeds, 3, n)),
         "example_r2": np.linspace(0.9, 1.0, seeds),
     }
 

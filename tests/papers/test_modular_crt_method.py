@@ -171,6 +171,13 @@ def test_monte_carlo_of_the_brief(n: int, m: int, delta: float, rho: float, p: f
     assert found == pytest.approx(p, abs=0.015)
 
 
+def test_every_frequency_is_drawn() -> None:
+    """n = 4: f = 1 has gap 1, f = 2 has gap 0 (k = 2 looks like 0), both half of the time."""
+    gaps = method.random_gaps(4, 1, 2000, np.random.default_rng(0))
+    assert set(np.round(gaps, 9).tolist()) == {0.0, 1.0}
+    assert gaps.mean() == pytest.approx(0.5, abs=0.05)
+
+
 def test_exact_enumeration_by_hand() -> None:
     """n = 5, two draws of f in {1, 2}: (1, 1), (2, 2) have gap 2 (1 - cos 72), (1, 2) has 2.5."""
     single = 2 * (1 - math.cos(2 * math.pi / 5))
@@ -254,6 +261,20 @@ def test_fit_agrees_with_the_shared_core() -> None:
     np.testing.assert_array_equal(own.freq, core.label)
     np.testing.assert_allclose(own.r2, core.first, atol=1e-10)
     np.testing.assert_allclose(own.pred, fit_sinusoids((left, right), core.label).values, atol=1e-9)
+
+
+def test_amplitudes_and_phases_are_read_back() -> None:
+    x = 2 * np.pi * 9 * np.arange(66) / 66
+    pre = (1.3 * np.cos(x + 0.4)[:, None] + 0.8 * np.cos(x - 1.1) + 0.5)[..., None]
+    fit = method.fit_simple(pre)
+    assert fit.freq[0] == 9 and fit.coef[0, 0] == pytest.approx(0.5)
+    assert fit.r2[0] == pytest.approx(1, abs=1e-12)
+    np.testing.assert_allclose(fit.amplitudes[0], [1.3, 0.8], atol=1e-10)
+    np.testing.assert_allclose(fit.phases[0], [0.4, -1.1], atol=1e-10)
+    second = (np.cos(x + 0.4)[:, None] * np.cos(x - 1.1))[..., None]  # (a+b, -0.7), (a-b, 1.5)
+    fit = method.fit_simple(second, 2)
+    np.testing.assert_allclose(fit.amplitudes[0], [0, 0, 0.5, 0.5], atol=1e-10)
+    np.testing.assert_allclose(fit.phases[0, 2:], [-0.7, 1.5], atol=1e-9)
 
 
 def test_untrained_neurons_are_not_simple() -> None:
@@ -355,6 +376,7 @@ def test_score_by_hand() -> None:
     wrong = math.log(math.exp(2) + math.exp(3) + 1) - 2
     assert loss == pytest.approx((8 * right + wrong) / 9)
     assert method.margins(logits)[1, 1] == pytest.approx(-1)
+    np.testing.assert_allclose(method.margins(logits - 100), method.margins(logits))
 
 
 @pytest.mark.parametrize(
