@@ -35,7 +35,7 @@ class Config:
     for is trained once.
     """
 
-    seeds: int = 6
+    seeds: int = 8
     """Networks per setting in the main study and the studies of depth and width."""
     first_seed: int = 0
     """The seeds are first_seed, first_seed + 1, ..."""

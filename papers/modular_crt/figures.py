@@ -281,13 +281,14 @@ def shifts(results: Results) -> Figure:
         n = parts.shape[1]
         d = method.step_size(f, n)
         period = n // int(np.gcd(f, n))
-        for (a, b), part, style in zip(PAIRS, parts, ("-", "--", ":"), strict=True):
+        for i, ((a, b), part) in enumerate(zip(PAIRS, parts, strict=True)):
             back = method.remap(np.roll(part, -(a + b)), f, n)
-            ax.plot(np.arange(period), back, style, label=f"a = {a}, b = {b}")
+            ax.plot(np.arange(period), back, ("-", "--", ":")[i], color=plotting.COLOURS[i],
+                    linewidth=2.4 - 0.4 * i, label=f"a = {a}, b = {b}")  # fmt: skip
         ax.set_title(f"{name}: cluster of f = {f}")
         ax.set_xlabel(f"y: class k = a + b + {d} y mod {n}")
     axes[0, 0].set_ylabel("logits from the cluster / largest")
-    suptitle(fig, "Moving a and b by 2 moves a cluster's logits by 4: moved back, they coincide")
+    suptitle(fig, "A cluster's logits at three pairs, moved back by a + b: alike if equivariant")
     plotting.legend_outside(fig)
     return fig
 
