@@ -173,8 +173,7 @@ def check_quality(steps: int = STEPS) -> tuple[FirstLayer, FirstLayer]:
     Returns:
         The trained first layers, ours and the yardstick's, for a paper's own idea of quality.
     """
-    from shared.groups.networks import additive_parts
-    from shared.groups.training import network_params, train_chunk
+    from shared.groups.training import train_chunk
 
     state, tspec = _state(_spec(), steps, seed=0)
     loop = _loop(state, steps)
@@ -182,11 +181,21 @@ def check_quality(steps: int = STEPS) -> tuple[FirstLayer, FirstLayer]:
     assert float(metrics["test_accuracy"][0]) == 1.0
     loop.train(steps)
     assert loop.test_accuracy == 1.0
-    left, right, bias = additive_parts(network_params(state.params, 0), _spec())
+    return first_layers(state, loop)
+
+
+def first_layers(state: TrainState, loop: TorchLoop) -> tuple[FirstLayer, FirstLayer]:
+    """The first layer of the first network of `state`, and that of the yardstick's."""
+    from shared.groups.networks import additive_parts
+    from shared.groups.training import network_params
+
+    order, d = (int(size) for size in loop.embed.shape)
+    spec = _spec(order, d, int(loop.bias.shape[0]))
+    left, right, bias = additive_parts(network_params(state.params, 0), spec)
     embed, weight, shift = (x.detach().numpy() for x in (loop.embed, loop.weight, loop.bias))
     return (
         (np.asarray(left + bias, np.float64), np.asarray(right, np.float64)),
-        (embed @ weight[:EMBED] + shift, embed @ weight[EMBED:]),
+        (embed @ weight[:d] + shift, embed @ weight[d:]),
     )
 
 
