@@ -327,7 +327,7 @@ def sensitivity(results: Results) -> Figure:
     from papers.modular_crt.trial_names import R2_FILTERS, SHARE_FILTERS
 
     names = analysis.settings(results, "main", "architecture")
-    fig, axes = plotting.figure(1, len(names), height=3.4, sharey=False)
+    fig, axes = plotting.figure(1, len(names), height=1.4 + 7 / len(names), sharey=False)
     for ax, name in zip(axes[0], names, strict=True):
         runs = analysis.rows(results, "main", architecture=name)
         counts = analysis.probe(results, "counts", runs)

@@ -165,7 +165,7 @@ def substitution(results: Results) -> Figure:
         for d in analysis.settings(results, "grid", "depth"):
             panels.append((name, d, "simple", "1st order"))
             if d > 1:
-                panels.append((name, d, "both", "2nd after layer 1"))
+                panels.append((name, d, "both", "1st, then 2nd order"))
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     fig, axes = plotting.figure(rows, columns, height=0.6 + 2.9 * rows)
@@ -174,7 +174,7 @@ def substitution(results: Results) -> Figure:
     for ax, (name, d, column, label) in zip(axes.flat, panels, strict=False):
         plural = "layer" if d == 1 else "layers"
         _cells(results, ax, name, d, lambda r, c=column: analysis.column(results, c, r) == 1)
-        ax.set_title(f"{name}, {d} {plural}: {label}", fontsize=11)
+        ax.set_title(f"{name}, {d} {plural}: {label}", fontsize=10)
     suptitle(fig, "Networks that keep 100 % / that had it (of all). Dark: all of them keep it")
     return fig
 

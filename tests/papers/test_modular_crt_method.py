@@ -165,7 +165,7 @@ def test_gap_probability_against_the_exact_enumeration() -> None:
 
 @pytest.mark.parametrize(("n", "m", "delta", "rho", "p"), [
     (113, 6, 0.1, 0.9, 0.992), (113, 7, 0.25, 0.5, 0.937), (499, 9, 0.25, 0.5, 0.927)])  # fmt: skip
-def test_monte_carlo_of_the_brief(n: int, m: int, delta: float, rho: float, p: float) -> None:
+def test_monte_carlo_of_other_cells(n: int, m: int, delta: float, rho: float, p: float) -> None:
     assert m == math.floor(method.min_frequencies(n, delta, rho)) + 1
     found = method.gap_probability(n, m, delta, 4000, np.random.default_rng(0))
     assert found == pytest.approx(p, abs=0.015)
