@@ -138,7 +138,7 @@ def _tuned(base: Network, name: str, n: int, row: tuple[float, int, float, int])
         width=4 * _power_of_two(n) if transformer else 8 * n,
         embed=_power_of_two(n) if transformer else base.embed,
         learning_rate=rate,
-        l2=l2,
+        l2=l2 / 2,  # the table's adds l2 w to the gradient
         batch=batch,
         fraction=pairs / n**2,
     )

@@ -455,9 +455,9 @@ def test_the_yardsticks_first_layer_is_ours():
     pytest.importorskip("torch")
     from shared.groups import yardstick
 
-    state, _ = yardstick._state(yardstick._spec(7, 8, 16), 5, seed=0)
+    state, _ = yardstick._state(yardstick._spec(7, 8, 16), 20, seed=0)
     state = state._replace(params=state.params | {"b": state.params["b"] + 0.5})
-    ours, theirs = yardstick.first_layers(state, yardstick._loop(state, 5))
+    ours, theirs = yardstick.first_layers(state, yardstick._loop(state, 20))
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
