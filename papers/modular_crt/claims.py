@@ -94,9 +94,9 @@ CLAIMS = (
         rule="reproduced if in all three every slope is positive (lower end), every log fit has "
         "R^2 of at least 0.8 and more than the linear one, and primes differ by at most 1; partly "
         "if some slope is positive",
-        finding="It grows in all three, by 0.6 to 0.8 frequencies per ln n. From n = 11 to 67 "
-        "that is one frequency and a half, by as much as single n differ: log and "
-        "linear fits are too close to choose between.",
+        finding="At one setting for all n (preset cpu) it grows in all three, by 0.6 to 0.8 "
+        "frequencies per ln n. From n = 11 to 67 that is one frequency and a half, as "
+        "much as single n differ: log and linear fits are too close to choose between.",
         measure=evidence.measure_growth,
         judge=evidence.judge_growth,
     ),
