@@ -628,7 +628,8 @@ def coset_score(
     total = float(np.var(vec))
     if not total > 0:
         raise ValueError("Values that are all equal have no variance to divide among cosets.")
-    return float(np.mean([np.var(vec[c]) for c in cosets(n, members, side)])) / total
+    within = [float(np.var(vec[c])) for c in cosets(n, members, side)]
+    return float(np.mean(within)) / total
 
 
 def is_arc(
