@@ -129,10 +129,10 @@ def discrepancy(results: Results) -> Figure:
         for i in range(len(rows)):
             for j in range(len(rows)):
                 bright = value[i, j, 0] > 0.18
-                text = "-" if i == j else f"{value[i, j, 0]:.3f}\np = {p[i, j]:.2g}"
-                ax.text(j, i, text, ha="center", va="center", fontsize=10,
+                text = "-" if i == j else f"{value[i, j, 0]:.3f}\np={p[i, j]:.2g}"
+                ax.text(j, i, text, ha="center", va="center", fontsize=9,
                         color="black" if bright else "white")  # fmt: skip
-        ax.set_xticks(range(len(rows)), names, fontsize=8)
+        ax.set_xticks(range(len(rows)), names, fontsize=8, rotation=30)
         ax.set_yticks(range(len(rows)), names, fontsize=8)
         ax.grid(visible=False)
         ax.set_title(f"MMD of the {how} estimator")
