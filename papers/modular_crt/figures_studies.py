@@ -165,7 +165,7 @@ def substitution(results: Results) -> Figure:
         for d in analysis.settings(results, "grid", "depth"):
             panels.append((name, d, "simple", "1st order"))
             if d > 1:
-                panels.append((name, d, "both", "1st, then 2nd order"))
+                panels.append((name, d, "both", "2nd after the 1st"))
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     fig, axes = plotting.figure(rows, columns, height=0.6 + 2.9 * rows)
