@@ -7,6 +7,7 @@ answer.mean, answer.cvar(0.1), answer.quantile(0.5), answer.returns
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ def load_model(path: Path | str) -> Model:
         with safe_open(path, "numpy") as file:
             about, found = (
                 file.metadata() or {},
-                {name: file.get_tensor(name) for name in file.keys()},
+                {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118
             )
     except SafetensorError as error:
         raise ValueError(f"{path} is not a readable model file: {error}.") from None
@@ -141,7 +142,7 @@ def load_model(path: Path | str) -> Model:
     atoms = [
         {name: jnp.asarray(found[f"{name}.{i}"]) for name in ("w", "b")} for i in range(layers)
     ]
-    if any(a["w"].shape[2] != b["w"].shape[1] for a, b in zip(atoms, atoms[1:], strict=False)):
+    if any(a["w"].shape[2] != b["w"].shape[1] for a, b in itertools.pairwise(atoms)):
         raise ValueError(f"{path} holds another architecture: its layers do not fit together.")
     if atoms[-1]["w"].shape[2] != fields["obs_dim"]:
         raise ValueError(
