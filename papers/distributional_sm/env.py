@@ -50,7 +50,7 @@ class Task:
 
 WINDY_BOUND, WIND = 5.0, 0.25
 LEFT, RIGHT, DOWN, UP = range(4)
-GAMBLE = 0.85
+GAMBLE = 0.92
 """How likely the policy `gamble` goes up from the left axis."""
 
 

@@ -251,11 +251,23 @@ def nstep_targets(
         obs: the states s_0 ... s_n. last: whether each ends its episode for good.
         boot: samples of the target's atoms at s_n.
     """
-    n = len(obs) - 1
-    _check_gamma(gamma)
-    if n < 1:
+    if len(obs) < 2:
         raise ValueError("A window holds at least 2 states, n + 1 with n >= 1.")
     uniform = jax.random.uniform(key, boot.shape[:2], obs.dtype, minval=jnp.finfo(obs.dtype).tiny)
+    return targets_of(uniform, obs, last, boot, gamma, include_source)
+
+
+def targets_of(
+    uniform: Float[Array, "m N"],
+    obs: Float[Array, "window d"],
+    last: Bool[Array, " window"],
+    boot: Float[Array, "m N d"],
+    gamma: float,
+    include_source: bool = True,
+) -> Float[Array, "m N d"]:
+    """`nstep_targets` with its uniform draws from (0, 1) given."""
+    _check_gamma(gamma)
+    n = len(obs) - 1
     # P(k = t) = (1 - gamma) gamma^t; numbers above n all mean the bootstrap.
     draws = jnp.log(uniform) / math.log(gamma) if gamma > 0 else jnp.zeros_like(uniform)
     k = jnp.minimum(draws, n + 1).astype(jnp.int32) + (0 if include_source else 1)
