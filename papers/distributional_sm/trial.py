@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +15,12 @@ from papers.distributional_sm import baselines, truth
 from papers.distributional_sm.config import Config
 from papers.distributional_sm.method import (
     Loss,
+    Params,
     TrainerSpec,
     TrainerState,
     Transitions,
     make_trainer,
     median_scaled_loss,
-    return_atoms,
     sample_atoms,
     two_level_mmd2,
 )
@@ -89,20 +89,24 @@ def train(config: Config, task: Task, run: Run) -> Outcome:
     start = programs.start(
         seed_keys(task.seeds, "distributional_sm"), *_even(data), jnp.asarray(real)
     )
+
+    def chunk(trial: Trial) -> tuple[Trial, dict[str, Array]]:
+        trial, metrics = programs.train(trial)
+        return trial, metrics | {"w1": programs.answer(trial)[1]}
+
     final, history = run.loop(
         start,
-        programs.chunk,
+        chunk,
         config.evaluations,
         unit="updates",
         per_chunk=config.updates_per_evaluation,
     )
-    returns, snapshot = programs.predict(final)
-    returns = np.sort(np.asarray(returns), axis=-1)
+    returns = np.sort(np.asarray(programs.answer(final)[0]), axis=-1)
     return {
         "curve": np.moveaxis(history["w1"], 0, -1),
         "returns": _midpoints(returns, config.atoms),
         "w1": np.stack([truth.w1(seed_returns, real) for seed_returns in returns]),
-        "snapshot": np.asarray(snapshot),
+        "snapshot": np.asarray(programs.snapshot(final)),
     }
 
 
@@ -124,17 +128,21 @@ Step = Callable[[Trial], tuple[Trial, dict[str, Array]]]
 
 
 class Programs(NamedTuple):
-    """The compiled programs of one kind of trial, each over stacked seeds."""
+    """The compiled programs of one kind of trial, each over stacked seeds.
 
-    start: Callable[..., Trial]
-    chunk: Step
-    predict: Callable[[Trial], tuple[Array, Array]]
+    `answer` gives predicted returns [seed, source, reward, k] and their mean relative W1 [seed].
+    """
+
+    start: Callable[[Array, Transitions, Array], Trial]
+    train: Step
+    answer: Callable[[Trial], tuple[Array, Array]]
+    snapshot: Callable[[Trial], Array]
 
 
 @functools.lru_cache(maxsize=8)
 def _programs(
     spec: TrainerSpec,
-    loss: Any,
+    loss: Loss,
     place: Process,
     config: Config,
     one_step: bool,
@@ -144,58 +152,54 @@ def _programs(
     sources = jnp.asarray(place.sources, jnp.float32)
     predict = _rolled_out if one_step else _generated
 
-    def answers(trial: Trial) -> Array:
-        key = jax.random.fold_in(trial.train.key, 1)
-        return predict(trial.train, key, sources, place, config)
+    def start(keys: Array, data: Transitions, real: Array) -> Trial:
+        return jax.vmap(lambda key, data: Trial(init(key), data, real))(keys, data)
 
-    def chunk(trial: Trial) -> tuple[Trial, dict[str, Array]]:
+    def train(trial: Trial) -> tuple[Trial, dict[str, Array]]:
         def body(state: TrainerState, _: None) -> tuple[TrainerState, Array]:
             state, metrics = step(state, trial.data)
             return state, metrics["loss"]
 
         state, losses = jax.lax.scan(body, trial.train, length=config.updates_per_evaluation)
-        trial = trial._replace(train=state)
-        apart = truth.w1_jax(answers(trial), trial.truth) / jnp.asarray(ranges, jnp.float32)
-        return trial, {"loss": losses.mean(), "w1": apart.mean()}
+        return trial._replace(train=state), {"loss": losses.mean()}
 
-    def final(trial: Trial) -> tuple[Array, Array]:
+    def answer(trial: Trial) -> tuple[Array, Array]:
+        key = jax.random.fold_in(trial.train.key, 1)
+        keys = jax.random.split(key, len(sources))
+        returns = jax.lax.map(
+            lambda pair: predict(trial.train.atoms, *pair, place, config), (keys, sources)
+        )
+        apart = truth.w1_jax(returns, trial.truth) / jnp.asarray(ranges, jnp.float32)
+        return returns, apart.mean()
+
+    def snapshot(trial: Trial) -> Array:
         key = jax.random.fold_in(trial.train.key, 2)
-        return answers(trial), sample_atoms(trial.train.atoms, key, sources[0], SNAPSHOT)
+        return sample_atoms(trial.train.atoms, key, sources[0], SNAPSHOT)
 
-    def begin(keys: Array, data: Transitions, real: Array) -> Trial:
-        return jax.vmap(lambda key, data: Trial(init(key), data, real))(keys, data)
-
-    return Programs(jax.jit(begin), over_seeds_fitted(chunk), jax.jit(jax.vmap(final)))
+    return Programs(
+        jax.jit(start),
+        over_seeds_fitted(train),
+        jax.jit(lambda trial: jax.lax.map(answer, trial)),
+        jax.jit(jax.vmap(snapshot)),
+    )
 
 
 def _generated(
-    state: TrainerState, key: Array, sources: Array, place: Process, config: Config
-) -> Float[Array, "sources rewards m"]:
-    """Predicted returns of a model of whole futures; the same states for all rewards."""
-
-    def one(key: Array, x: Array) -> Array:
-        rewards = place.rewards.values()
-        found = [
-            return_atoms(state.atoms, key, x, r, config.gamma, config.eval_samples) for r in rewards
-        ]
-        return jnp.stack(found)
-
-    keys = jax.random.split(key, len(sources))
-    return jax.lax.map(lambda pair: one(*pair), (keys, sources))
+    atoms: Params, key: Array, x: Array, place: Process, config: Config
+) -> Float[Array, "rewards m"]:
+    """Predicted returns of a model of whole futures: `return_atoms`, the same states for all."""
+    states = sample_atoms(atoms, key, x, config.eval_samples)
+    means = [jax.vmap(reward)(states).mean(axis=1) for reward in place.rewards.values()]
+    return jnp.stack(means) / (1 - config.gamma)
 
 
 def _rolled_out(
-    state: TrainerState, key: Array, sources: Array, place: Process, config: Config
-) -> Float[Array, "sources rewards runs"]:
+    atoms: Params, key: Array, x: Array, place: Process, config: Config
+) -> Float[Array, "rewards runs"]:
     """Predicted returns of a one-step model, rolled out as long as the truth."""
     weights = jnp.asarray(config.gamma ** np.arange(config.truth_steps), jnp.float32)
-
-    def one(key: Array, x: Array) -> Array:
-        paths = baselines.roll_out(state.atoms, key, x, _roll_outs(config), config.truth_steps)
-        return jnp.stack([jax.vmap(r)(paths) @ weights for r in place.rewards.values()])
-
-    keys = jax.random.split(key, len(sources))
-    return jax.lax.map(lambda pair: one(*pair), (keys, sources))
+    paths = baselines.roll_out(atoms, key, x, _roll_outs(config), config.truth_steps)
+    return jnp.stack([jax.vmap(reward)(paths) @ weights for reward in place.rewards.values()])
 
 
 def _roll_outs(config: Config) -> int:

@@ -62,7 +62,7 @@ def test_wind_blows_outward():
 
 
 def test_windy_returns_by_hand():
-    """From the origin: a quadrant of 1 or 2 from the third state on, left or right equally likely."""
+    """From the origin: quadrants of 1 or 2 from the third state on, by a fair coin."""
     paths = np.asarray(rollouts(KEY, jnp.zeros((400, 2)), WINDY, "top", 200))
     rewards = np.asarray(quadrants(jnp.asarray(paths.reshape(-1, 2)))).reshape(400, 200)
     returns = rewards @ 0.95 ** np.arange(200)
@@ -149,7 +149,7 @@ def test_data_leaves_cuts_alone():
     data = collect_transitions(KEY, WINDY, "top", 5, 8, 3)
     assert data.obs.shape == (40, 2)
     np.testing.assert_array_equal(data.starts, [8 * e + i for e in range(5) for i in range(5)])
-    with pytest.raises(ValueError, match="windy has no policy 'up'; it has top, gamble."):
+    with pytest.raises(ValueError, match=r"windy has no policy 'up'; it has top, gamble."):
         rollouts(KEY, jnp.zeros((1, 2)), WINDY, "up", 2)
 
 
@@ -319,5 +319,5 @@ def test_bad_questions():
         evaluate(model(), np.zeros(3), lambda s: s[:, 0])
     with pytest.raises(ValueError, match="reward_fn must map states of shape"):
         evaluate(model(), np.zeros(2), lambda s: s)
-    with pytest.raises(ValueError, match="samples must be at least 1, got 0."):
+    with pytest.raises(ValueError, match=r"samples must be at least 1, got 0."):
         evaluate(model(), np.zeros(2), lambda s: s[:, 0], 0)
