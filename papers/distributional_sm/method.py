@@ -31,6 +31,7 @@ was not at hand.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -301,15 +302,22 @@ def init_atoms(
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}.")
     sizes = [latent + obs_dim, *hidden, obs_dim]
-    keys = jax.random.split(key, len(sizes) - 1)
+    shapes = [(m, i, o) for i, o in itertools.pairwise(sizes)]
     return [
-        {"w": _normal(k, (m, i, o), 1 / i), "b": jnp.zeros((m, o), jnp.float32)}
-        for k, i, o in zip(keys, sizes[:-1], sizes[1:], strict=True)
+        {"w": w / jnp.float32(math.sqrt(w.shape[1])), "b": jnp.zeros((m, w.shape[2]), jnp.float32)}
+        for w in _normals(key, shapes)
     ]
 
 
-def _normal(key: Key[Array, ""], shape: tuple[int, ...], variance: float) -> Array:
-    return jax.random.normal(key, shape, jnp.float32) * jnp.float32(math.sqrt(variance))
+def _normals(key: Key[Array, ""], shapes: Sequence[tuple[int, ...]]) -> list[Array]:
+    """N(0, 1) arrays from a single draw: many small draws take long to compile."""
+    sizes = [math.prod(shape) for shape in shapes]
+    numbers = jax.random.normal(key, (sum(sizes),), jnp.float32)
+    ends = itertools.accumulate(sizes)
+    return [
+        numbers[end - size : end].reshape(shape)
+        for shape, size, end in zip(shapes, sizes, ends, strict=True)
+    ]
 
 
 def sample_atoms(
@@ -367,17 +375,15 @@ def init_phi(
     u is the running estimate of the layer's first right singular vector; see `phi_features`.
     """
     shapes = [(obs_dim, width), *((width, width),) * (3 * blocks), (width, embed_dim)]
-    keys = jax.random.split(key, len(shapes))
-
-    def layer(key: Array, inputs: int, outputs: int) -> Params:
-        k_w, k_u = jax.random.split(key)
-        return {
-            "w": _normal(k_w, (inputs, outputs), 1 / inputs),
-            "b": jnp.zeros(outputs, jnp.float32),
-            "u": _unit(jax.random.normal(k_u, (outputs,), jnp.float32)),
+    drawn = _normals(key, [*shapes, *((outputs,) for _, outputs in shapes)])
+    return [
+        {
+            "w": w / jnp.float32(math.sqrt(len(w))),
+            "b": jnp.zeros(len(u), jnp.float32),
+            "u": _unit(u),
         }
-
-    return [layer(k, *shape) for k, shape in zip(keys, shapes, strict=True)]
+        for w, u in zip(drawn[: len(shapes)], drawn[len(shapes) :], strict=True)
+    ]
 
 
 def phi_features(phi: Params, x: Float[Array, "*batch d"]) -> Float[Array, "*batch e"]:

@@ -66,8 +66,15 @@ def test_models_of_the_comparison():
 def test_tasks_are_all_there():
     keys = [task.key for task in tasks(PRESETS["cpu"])]
     assert len(set(keys)) == len(keys)
-    assert {"exact", "truth/windy/gamble", "model/windy/gamble/delta", "model/pendulum/energy/one-step",
-            "model/balance/weak/ensemble", "ablation/windy/kernel=learned"} <= set(keys)  # fmt: skip
+    expected = {
+        "exact",
+        "truth/windy/gamble",
+        "model/windy/gamble/delta",
+        "model/pendulum/energy/one-step",
+        "model/balance/weak/ensemble",
+        "ablation/windy/kernel=learned",
+    }
+    assert expected <= set(keys)
     assert "model/windy/gamble/ensemble" not in keys
     assert PRESETS["cpu"].atom_counts == (11, 5, 21)
     assert PRESETS["cpu"].runs_of_truth % 11 == 0
