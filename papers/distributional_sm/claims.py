@@ -166,9 +166,9 @@ def _measure_ranking(results: Results) -> list[Estimate] | None:
     )
     right = predicted == true[:, None]
     split = clear[0] & clear[1:] & (true[0] != true[1:])  # [tau, reward]
-    orders = right.transpose(1, 0, 2)[:, clear].mean(1)
-    if not split.any() or len(orders) < 2:
+    if not split.any() or right.shape[1] < 2:
         return None
+    orders = right.transpose(1, 0, 2)[:, clear].mean(1)
     both = (right[0] & right[1:]).transpose(1, 0, 2)[:, split].mean(1)
     return [
         _mean(orders, "share of orders as in Monte Carlo"),

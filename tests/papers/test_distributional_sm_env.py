@@ -85,6 +85,7 @@ def test_the_controller_swings_up():
     assert jnp.isfinite(pendulum_energy(KEY, pendulum_state(0.0, 0.0)))
 
 
+@pytest.mark.filterwarnings("ignore:.*recommend using a symmetric")  # torque, as gymnasium's own
 @pytest.mark.parametrize("make", ["windy_gridworld", "pendulum"])
 def test_gymnasium_environments(make):
     from gymnasium.utils.env_checker import check_env
@@ -127,21 +128,21 @@ def test_balance_falls_and_stays():
     np.testing.assert_array_equal(np.asarray(data.last), is_fallen(np.asarray(data.obs)))
 
 
-def test_balance_is_gymnasiums():
-    import gymnasium
+def test_batched_steps_are_mujocos_own():
+    import mujoco
 
     from papers.distributional_sm import mujoco_task
 
-    env = gymnasium.make("InvertedPendulum-v5").unwrapped
-    env.reset(seed=0)
+    model, data = mujoco_task._model()
     start = np.array([0.1, 0.05, -0.2, 0.1])
-    env.set_state(start[:2], start[2:])  # pyright: ignore[reportAttributeAccessIssue]
     key = np.random.default_rng(5)
     paths = mujoco_task.roll_out(np.random.default_rng(5), start[None], 4)
     state = start
     for t in range(1, 4):
         control = state @ mujoco_task.GAINS + mujoco_task.NOISE * key.normal(size=1)
-        state = env.step(np.clip(control, -3, 3).astype(np.float64))[0]
+        data.qpos[:], data.qvel[:], data.ctrl[:] = state[:2], state[2:], np.clip(control, -3, 3)
+        mujoco.mj_step(model, data, nstep=mujoco_task.FRAME_SKIP)
+        state = np.concatenate([data.qpos, data.qvel])
         np.testing.assert_allclose(paths[0, t], state, atol=1e-6)
 
 
@@ -204,6 +205,28 @@ def test_ensemble_compares_each_atom_with_its_own():
     swapped = baselines.ensemble_loss(x, y[::-1])
     assert abs(swapped - expected) > 1e-3
     np.testing.assert_allclose(two_level_mmd2(x, y[::-1]), two_level_mmd2(x, y), rtol=1e-4)
+
+
+def test_an_ensemble_collapses_to_the_mean():
+    """On a fair coin with gamma = 1/2 returns have the variance 1/12; the ensemble's have none."""
+    spec = method.TrainerSpec(
+        1, gamma=0.5, atoms=6, horizon=1, samples=16, batch=16, latent=2, hidden=(16, 16),
+        learned_kernel=False, learning_rate=3e-3, ema=0.02,
+    )  # fmt: skip
+    init, step = method.make_trainer(spec, baselines.ensemble_loss)
+    flips = np.random.default_rng(0).integers(0, 2, size=(2000, 1)).astype(np.float32)
+    never = jnp.zeros(2000, bool)
+    data = method.transitions(jnp.asarray(flips), never, never, 1)
+    train = jax.jit(lambda s, d: jax.lax.scan(lambda s, _: step(s, d), s, length=500)[0])
+    atoms = train(jax.jit(init)(KEY), data).target
+    for x in (0.0, 1.0):
+        found = method.return_atoms(atoms, KEY, jnp.array([x]), is_one, 0.5)
+        assert found.var() < 0.02
+        assert found.mean() == pytest.approx(x + 0.5, abs=0.15)
+
+
+def is_one(s):
+    return jnp.where(s[:, 0] > 0.5, 1.0, 0.0).astype(s.dtype)
 
 
 def test_per_pair_median_has_a_kernel_for_each_pair():

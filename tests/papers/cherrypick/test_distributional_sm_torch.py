@@ -52,6 +52,7 @@ def test_targets():
 
 
 if __name__ == "__main__":
-    for test in [value for name, value in list(globals().items()) if name.startswith("test_")]:
+    tests = [test for name, test in sorted(globals().items()) if name.startswith("test_")]
+    for test in tests:
         test()
-        print(f"{test.__name__}: passed")
+    print(f"{len(tests)} tests passed")
