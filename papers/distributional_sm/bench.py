@@ -44,7 +44,8 @@ def _samples() -> tuple[Any, Any]:
     rng = np.random.default_rng(0)
     shape = (BATCH, ATOMS, SAMPLES, 3)
     places = np.arange(ATOMS)[:, None, None] / 4
-    return tuple(jnp.asarray(rng.normal(size=shape) + places, jnp.float32) for _ in range(2))
+    x, y = (jnp.asarray(rng.normal(size=shape) + places, jnp.float32) for _ in range(2))
+    return x, y
 
 
 def loss_and_gradient() -> Contest:

@@ -6,7 +6,7 @@ Draws results; of numbers it computes only means over seeds and their intervals.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def fractal(results: Results) -> Figure:
     return fig
 
 
-def _cdf(ax: Axes, values: np.ndarray, **kwargs: object) -> None:
+def _cdf(ax: Axes, values: np.ndarray, **kwargs: Any) -> None:
     ordered = np.sort(values)
     ax.step(
         np.concatenate([ordered[:1], ordered]),

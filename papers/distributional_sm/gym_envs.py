@@ -48,6 +48,7 @@ class TaskEnv(gym.Env[np.ndarray, Any]):
     ) -> None:
         self.action_space = actions
         self.observation_space = gym.spaces.Box(low, -low, dtype=np.float32)
+        self._low = low
         self._start, self._steps = start, 0
         self._state = np.zeros(task.obs_dim, np.float32)
         self._step = jax.jit(lambda seed, s, a: task.step(jax.random.key(seed), s, a))
@@ -69,9 +70,8 @@ class TaskEnv(gym.Env[np.ndarray, Any]):
         move = jnp.asarray(action).reshape(())
         seed = int(self.np_random.integers(2**31))
         following = np.asarray(self._step(seed, self._state, move))
-        self._state = np.clip(
-            following, self.observation_space.low, self.observation_space.high
-        )  # cos and sin may leave [-1, 1] by a rounding error
+        # cos and sin may leave [-1, 1] by a rounding error.
+        self._state = np.clip(following, self._low, -self._low)
         self._steps += 1
         return self._state.copy(), reward, False, self._steps >= EPISODE_STEPS, {}
 

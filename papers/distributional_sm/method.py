@@ -97,7 +97,6 @@ def squared_distances(x: Float[Array, "p d"], y: Float[Array, "q d"]) -> Float[A
     return jnp.maximum(norms - 2 * x @ y.T, 0)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def block_means(
     x: Float[Array, "p n d"], y: Float[Array, "q k d"], kernel: Kernel
 ) -> Float[Array, "p q"]:
@@ -106,6 +105,11 @@ def block_means(
     One block row of n x q k kernel values is in memory at a time, also in the gradient, which
     computes them anew; so memory does not grow with the number of atoms squared.
     """
+    return jnp.asarray(_block_means(x, y, kernel))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _block_means(x: Array, y: Array, kernel: Kernel) -> Array:
     q, k, d = y.shape
     points = y.reshape(q * k, d)
 
@@ -140,7 +144,7 @@ def _block_means_backward(
     return d_x, d_points.reshape(y.shape)
 
 
-block_means.defvjp(_block_means_forward, _block_means_backward)
+_block_means.defvjp(_block_means_forward, _block_means_backward)
 
 
 def _self_means(x: Float[Array, "m n d"], kernel: Kernel) -> tuple[Array, Array]:

@@ -9,6 +9,7 @@ once by MuJoCo's batched roll-outs.
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -100,5 +101,6 @@ def _model():
     import mujoco
 
     assets = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
-    model = mujoco.MjModel.from_xml_path(str(assets / "inverted_pendulum.xml"))
-    return model, mujoco.MjData(model)
+    bindings: Any = mujoco  # compiled, without type stubs
+    model = bindings.MjModel.from_xml_path(str(assets / "inverted_pendulum.xml"))
+    return model, bindings.MjData(model)

@@ -167,7 +167,7 @@ def _programs(
         key = jax.random.fold_in(trial.train.key, 1)
         keys = jax.random.split(key, len(sources))
         returns = jax.lax.map(
-            lambda pair: predict(trial.train.atoms, *pair, place, config), (keys, sources)
+            lambda at: predict(trial.train.atoms, at[0], at[1], place, config), (keys, sources)
         )
         apart = truth.w1_jax(returns, trial.truth) / jnp.asarray(ranges, jnp.float32)
         return returns, apart.mean()
