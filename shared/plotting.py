@@ -298,6 +298,7 @@ def save(fig: Figure, stem: Path) -> list[Path]:
         for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
             buffer = io.BytesIO()
             fig.savefig(buffer, format=suffix, dpi=PNG_DPI, metadata=metadata)
+            fig.set_layout_engine("none")  # found once: the search is most of the time
             path = stem.with_name(f"{stem.name}.{suffix}")  # a stem may hold dots
             write_bytes(path, buffer.getvalue())
             written.append(path)

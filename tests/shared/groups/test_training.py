@@ -451,6 +451,17 @@ def test_the_yardstick_does_the_same():
     check_equal(7, 8, 16)
 
 
+def test_the_yardsticks_first_layer_is_ours():
+    pytest.importorskip("torch")
+    from shared.groups import yardstick
+
+    state, _ = yardstick._state(yardstick._spec(7, 8, 16), 20, seed=0)
+    state = state._replace(params=state.params | {"b": state.params["b"] + 0.5})
+    ours, theirs = yardstick.first_layers(state, yardstick._loop(state, 20))
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
 MASKS, LABELS = train_masks(TASK, [0, 1]), stacked_labels(TASK, 2)
 
 
