@@ -103,7 +103,7 @@ WINDY = Task(
         "right": lambda s: s[:, 0] / WINDY_BOUND,
         "near the top": lambda s: jnp.where(s[:, 1] > 4, 1.0, 0.0).astype(s.dtype),
         "near the centre": lambda s: jnp.exp(-jnp.sum(s**2, axis=1) / 4),
-        "height in the left half": lambda s: jnp.where(s[:, 0] < 0, s[:, 1], 0 * s[:, 1]),
+        "height, left half": lambda s: jnp.where(s[:, 0] < 0, s[:, 1], 0 * s[:, 1]),
     },
     sources=((0.0, 0.0), (-1.0, 0.0), (2.0, -3.0), (-3.0, -3.0), (3.0, 3.0)),
 )
