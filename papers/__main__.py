@@ -1,6 +1,7 @@
 """`python -m papers`: the papers, and what the evidence kept with each says of its claims."""
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,8 +52,11 @@ def main() -> int:
     if sys.argv[1:]:
         print(__doc__ if sys.argv[1:] in (["-h"], ["--help"]) else "It takes no arguments.")
         return 0 if sys.argv[1:] in (["-h"], ["--help"]) else 2
-    for name in rooms():
-        print("\n".join(describe(name, PAPERS / name)))
+    try:
+        for name in rooms():
+            print("\n".join(describe(name, PAPERS / name)), flush=True)
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
