@@ -8,8 +8,9 @@ bookkeeping that does not deceive, the two algorithms' losses, and metrics with 
     N_envs, N_RO  n_envs, n_ro     parallel environments, rollout length
     |B|           batch_size       transitions of an iteration
     E, M          epochs, num_minibatches
-    d             terminated       the transition ended its episode: no value after it
-                  truncated        it was cut off: its value is that of `final_obs`
+    d             done             the transition ended its episode
+                  truncated        it did so by a limit of steps, not by the game: the value of the
+                                   state that it led to (`final_v`) counts; after a termination none
 
 Arrays are time first, [T, N]. Losses are those of CleanRL's PPO and PQN (ppo_atari_envpool.py,
 pqn_atari_envpool.py), on which the paper builds; its own code was not released.
@@ -38,6 +39,8 @@ class BatchSpec:
         hold: what stays as the batch grows: "num_minibatches", so that minibatches grow and updates
             get fewer (what changing CleanRL's --num-envs does, the default), or "minibatch_size".
         reference: the batch size at which both agree, with "minibatch_size".
+        norm_adv: advantages are normalised in each minibatch, which therefore needs two
+            transitions at least.
     """
 
     n_envs: int
@@ -46,6 +49,7 @@ class BatchSpec:
     num_minibatches: int = 4
     hold: Literal["num_minibatches", "minibatch_size"] = "num_minibatches"
     reference: int = 1024
+    norm_adv: bool = True
 
     def __post_init__(self) -> None:
         for name in ("n_envs", "n_ro", "epochs", "num_minibatches", "reference"):
@@ -63,10 +67,10 @@ class BatchSpec:
                 f"{self.minibatches} minibatches must divide the batch of {self.n_envs} x "
                 f"{self.n_ro} = {self.batch_size} transitions."
             )
-        if self.minibatch_size < 2:
+        if self.norm_adv and self.minibatch_size < 2:
             raise ValueError(
                 f"A minibatch of {self.minibatch_size} transition has no standard deviation to "
-                "normalise advantages by: take fewer minibatches."
+                "normalise advantages by: take fewer minibatches, or norm_adv = False."
             )
 
     @property
@@ -120,24 +124,31 @@ class BatchSpec:
 def gae(
     r: Float[Array, "T N"],
     v: Float[Array, "T N"],
-    v_next: Float[Array, "T N"],
-    terminated: Bool[Array, "T N"],
-    truncated: Bool[Array, "T N"],
+    done: Bool[Array, "T N"],
+    last_v: Float[Array, " N"],
     gamma: Float[Array, ""] | float,
     lam: Float[Array, ""] | float,
+    truncated: Bool[Array, "T N"] | None = None,
+    final_v: Float[Array, "T N"] | None = None,
 ) -> tuple[Float[Array, "T N"], Float[Array, "T N"]]:
-    """Generalised advantages and returns A + V (section 3.2).
+    """Generalised advantages and returns A + V (section 3.2; Schulman et al. 2016).
 
-        delta_t = r_t + gamma (1 - terminated_t) V(next state) - V_t
-        A_t = delta_t + gamma lam (1 - terminated_t) (1 - truncated_t) A_{t+1}
+        delta_t = r_t + gamma V(next state) - V_t
+        A_t = delta_t + gamma lam (1 - d_t) A_{t+1}
+
+    V(next state) is V_{t+1} (last_v at the end of the rollout); after a termination 0; after a
+    truncation `final_v`, because V_{t+1} is of the *next* episode's first state.
 
     Args:
-        v_next: value of the state that each transition led to, `final_obs` where the episode ended;
-            so truncation bootstraps, termination does not. `next_values` builds it.
+        done: the transition ended its episode, in either way.
+        truncated: which of these ends were cuts; None for none, which is what CleanRL assumes.
+        final_v: value of the state that each truncated transition led to, ignored elsewhere.
     """
-    going = 1 - (terminated | truncated).astype(r.dtype)
-    alive = 1 - terminated.astype(r.dtype)
-    delta = r + gamma * alive * v_next - v
+    going = 1 - done.astype(r.dtype)
+    v_next = going * jnp.concatenate([v[1:], last_v[None]])
+    if truncated is not None and final_v is not None:
+        v_next = jnp.where(done & truncated, final_v, v_next)
+    delta = r + gamma * v_next - v
 
     def back(advantage: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
         delta_t, going_t = now
@@ -146,20 +157,6 @@ def gae(
 
     _, advantages = jax.lax.scan(back, jnp.zeros_like(r[0]), (delta, going), reverse=True)
     return advantages, advantages + v
-
-
-def next_values(
-    v: Float[Array, "T N"],
-    last_v: Float[Array, " N"],
-    ended: Bool[Array, "T N"],
-    final_v: Float[Array, "T N"],
-) -> Float[Array, "T N"]:
-    """V of the state each transition led to: V_{t+1}, and where it ended, that of `final_obs`.
-
-    After an end V_{t+1} is of the *next* episode's first state and must not be bootstrapped from.
-    """
-    following = jnp.concatenate([v[1:], last_v[None]])
-    return jnp.where(ended, final_v, following)
 
 
 def q_lambda(
@@ -172,8 +169,10 @@ def q_lambda(
 ) -> Float[Array, "T N"]:
     """PQN's targets (section 3.4), with vmax_t = max_a Q(s_t, a) recorded when acting.
 
-    G_{T-1} = r + gamma (1 - d) max_a Q(s_T)
-    G_t = r_t + gamma (1 - d_t) (lam G_{t+1} + (1 - lam) max_a Q(s_{t+1}))
+        G_{T-1} = r + gamma (1 - d) max_a Q(s_T)
+        G_t = r_t + gamma (1 - d_t) (lam G_{t+1} + (1 - lam) max_a Q(s_{t+1}))
+
+    A truncated transition is told by adding gamma max_a Q(final state) to its reward.
     """
     going = 1 - done.astype(r.dtype)
     following = jnp.concatenate([vmax[1:], last_vmax[None]])
@@ -260,6 +259,16 @@ def pqn_loss(
 # Metrics of learning dynamics ---------------------------------------------------------------------
 
 
+class Ranks(NamedTuple):
+    """Five ranks of one feature matrix; see the functions of these names."""
+
+    feature_rank: Array
+    effective_rank: Array
+    srank: Array
+    count_rank: Array
+    numeric_rank: Array
+
+
 def singular_values(features: Float[Array, "n d"]) -> Float[Array, " d"]:
     """Of a feature matrix (penultimate layer, after its activation); it needs n >= d states."""
     n, d = features.shape
@@ -268,17 +277,49 @@ def singular_values(features: Float[Array, "n d"]) -> Float[Array, " d"]:
     return jnp.linalg.svd(features, compute_uv=False)
 
 
-def feature_rank(sigma: Float[Array, " d"], threshold: float = 0.99) -> Int[Array, ""]:
-    """Smallest k whose first k squared singular values make up `threshold` of all; 0 for zeros.
+def ranks(features: Float[Array, "n d"]) -> Ranks:
+    """All five at their usual thresholds, from one decomposition."""
+    n, d = features.shape
+    sigma = singular_values(features)
+    return Ranks(
+        _least_k(sigma**2, 0.99),
+        _entropy_rank(sigma),
+        _least_k(sigma, 0.99),
+        _count(sigma / math.sqrt(n), 0.01),
+        _count(sigma, sigma[0] * max(n, d) * jnp.finfo(sigma.dtype).eps),
+    )
+
+
+def feature_rank(features: Float[Array, "n d"], thr: float = 0.99) -> Int[Array, ""]:
+    """Smallest k whose first k squared singular values make up `thr` of all; 0 for zeros.
 
     The paper's appendix B, as far as it is known; also called approximate (PCA) rank.
     """
-    return _least_k(sigma**2, threshold)
+    return _least_k(singular_values(features) ** 2, thr)
 
 
-def srank(sigma: Float[Array, " d"], threshold: float = 0.99) -> Int[Array, ""]:
-    """The same without squares (Kumar et al. 2021)."""
-    return _least_k(sigma, threshold)
+def effective_rank(features: Float[Array, "n d"]) -> Float[Array, ""]:
+    """exp of the entropy of sigma / sum sigma (Roy and Vetterli 2007); 0 for zeros."""
+    return _entropy_rank(singular_values(features))
+
+
+def srank(features: Float[Array, "n d"], thr: float = 0.99) -> Int[Array, ""]:
+    """Smallest k whose first k singular values, not squared, make up `thr` (Kumar et al. 2021)."""
+    return _least_k(singular_values(features), thr)
+
+
+def count_rank(features: Float[Array, "n d"], thr: float = 0.01) -> Int[Array, ""]:
+    """How many sigma_i / sqrt(n) exceed `thr` (Lyle et al. 2022); not scale-free."""
+    return _count(singular_values(features) / math.sqrt(len(features)), thr)
+
+
+def numeric_rank(features: Float[Array, "n d"]) -> Int[Array, ""]:
+    """How many sigma_i exceed sigma_1 max(n, d) eps, as numerical libraries count ranks."""
+    return ranks(features).numeric_rank
+
+
+def _count(weights: Array, threshold: Array | float) -> Array:
+    return jnp.sum((weights > threshold).astype(jnp.int32))
 
 
 def _least_k(weights: Array, threshold: float) -> Array:
@@ -289,35 +330,29 @@ def _least_k(weights: Array, threshold: float) -> Array:
     return jnp.where(total > 0, short + 1, 0)
 
 
-def effective_rank(sigma: Float[Array, " d"]) -> Float[Array, ""]:
-    """exp of the entropy of sigma / sum sigma (Roy and Vetterli 2007); 0 for zeros."""
+def _entropy_rank(sigma: Array) -> Array:
     total = sigma.sum()
     p = sigma / jnp.where(total > 0, total, jnp.ones_like(total))
     logs = jnp.log(jnp.where(p > 0, p, jnp.ones_like(p)))
     return jnp.where(total > 0, jnp.exp(-jnp.sum(p * logs)), jnp.zeros_like(total))
 
 
-def count_rank(sigma: Float[Array, " d"], n: int, threshold: float = 0.01) -> Int[Array, ""]:
-    """How many sigma_i / sqrt(n) exceed `threshold` (Lyle et al. 2022); not scale-free."""
-    return jnp.sum((sigma / math.sqrt(n) > threshold).astype(jnp.int32))
+def dormant(
+    features: Float[Array, "n d"], eps: float | None = None, tau: float | None = None
+) -> Float[Array, ""]:
+    """Share of dormant units by one of two rules: `eps` (1e-5 in the paper, as reported) or `tau`.
 
-
-def dormant_share(features: Float[Array, "n d"], eps: float = 1e-5) -> Float[Array, ""]:
-    """Share of units whose mean |activation| is below eps (1e-5 in the paper, as reported)."""
-    quiet = jnp.abs(features).mean(axis=0) < eps
+    With eps: mean |activation| < eps. With tau (0.025): mean |activation| <= tau times the layer's
+    mean (ReDo, Sokar et al. 2023), so that in a layer without any activation all are.
+    """
+    if (eps is None) == (tau is None):
+        raise ValueError("dormant needs one of eps and tau.")
+    means = jnp.abs(features).mean(axis=0)
+    quiet = means < eps if eps is not None else means <= tau * means.mean()
     return quiet.astype(features.dtype).mean()
 
 
-def redo_share(features: Float[Array, "n d"], tau: float = 0.025) -> Float[Array, ""]:
-    """Share of units with mean |activation| at most tau times the layer's mean (Sokar et al. 2023).
-
-    In a layer without any activation all units are dormant.
-    """
-    means = jnp.abs(features).mean(axis=0)
-    return (means <= tau * means.mean()).astype(features.dtype).mean()
-
-
-def dead_share(features: Float[Array, "n d"]) -> Float[Array, ""]:
+def dead(features: Float[Array, "n d"]) -> Float[Array, ""]:
     """Share of units that are 0 in every state."""
     return jnp.all(features == 0, axis=0).astype(features.dtype).mean()
 
@@ -364,3 +399,25 @@ def coverage(
     place = jnp.clip(place, 0, cells - 1)
     grid = jnp.zeros((cells, cells), jnp.float32).at[place[:, 0], place[:, 1]].set(1.0)
     return grid.mean()
+
+
+def unique_share(states: Bool[Array, "n ..."] | Float[Array, "n ..."]) -> Float[Array, ""]:
+    """Share of distinct states among n (1: no state twice), for states that can be equal.
+
+    States are told apart by two sums of their entries with fixed pseudo-random 32-bit weights, so
+    that two of n different ones are taken for equal with probability n^2 2^-64.
+    """
+    flat = states.reshape(len(states), -1).astype(jnp.uint32)
+    index = jnp.arange(1, flat.shape[1] + 1, dtype=jnp.uint32)
+    hashes = [jnp.sum(flat * _mixed(index, salt), axis=1, dtype=jnp.uint32) for salt in (1, 2)]
+    first, second = jax.lax.sort(hashes, num_keys=2)
+    new = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
+    return (1 + new.astype(jnp.float32).sum()) / len(states)
+
+
+def _mixed(index: Array, salt: int) -> Array:
+    """Odd weights without pattern (the finaliser of MurmurHash3)."""
+    h = index * jnp.uint32(0x9E3779B9) + jnp.uint32(0x7F4A7C15 * salt % 2**32)
+    h = (h ^ (h >> jnp.uint32(16))) * jnp.uint32(0x85EBCA6B)
+    h = (h ^ (h >> jnp.uint32(13))) * jnp.uint32(0xC2B2AE35)
+    return (h ^ (h >> jnp.uint32(16))) | jnp.uint32(1)

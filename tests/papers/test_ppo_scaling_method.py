@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from papers.ppo_scaling import method, theory
-from papers.ppo_scaling.method import BatchSpec, PPOBatch, gae, next_values, ppo_loss, q_lambda
+from papers.ppo_scaling.method import BatchSpec, PPOBatch, gae, ppo_loss, q_lambda
 
 # Batches ------------------------------------------------------------------------------------------
 
@@ -52,12 +52,17 @@ def test_what_is_held():
         (lambda: BatchSpec(8, 128).iterations(1000), "A batch of 1024 transitions is more than"),
         (lambda: theory.iso_batch(12), "size must be a power of two, got 12."),
         (lambda: theory.vif(0, 0.5), "T must be at least 1, got 0."),
+        (lambda: method.dormant(jnp.ones((2, 2))), "dormant needs one of eps and tau."),
         (lambda: method.singular_values(jnp.zeros((3, 5))), "need at least as many states, not 3."),
     ],
 )
 def test_bad_input(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+def test_a_minibatch_of_one_needs_plain_advantages():
+    assert BatchSpec(2, 2, norm_adv=False).minibatch_size == 1
 
 
 # Targets ------------------------------------------------------------------------------------------
@@ -69,11 +74,11 @@ def column(*values, dtype=jnp.float32):
 
 R, V = column(1, 0, 2, 0, 1), column(0.5, 0.4, 0.3, 0.2, 0.1)
 DONE, NEVER = column(0, 0, 1, 0, 0, dtype=bool), column(0, 0, 0, 0, 0, dtype=bool)
-V_NEXT = column(0.4, 0.3, 0.2, 0.1, 0.6)
+V_NEXT, LAST = column(0.4, 0.3, 0.2, 0.1, 0.6), jnp.array([0.6], jnp.float32)
 
 
 def test_gae_by_hand():
-    advantages, returns = gae(R, V, V_NEXT, DONE, NEVER, 0.99, 0.95)
+    advantages, returns = gae(R, V, DONE, LAST, 0.99, 0.95)
     expected = [2.30284692, 1.49585, 1.7, 1.304107, 1.494]
     np.testing.assert_allclose(advantages[:, 0], expected, rtol=1e-6)
     np.testing.assert_allclose(returns, advantages + V)
@@ -81,22 +86,22 @@ def test_gae_by_hand():
 
 def test_gae_limits():
     always = jnp.ones_like(DONE)
-    np.testing.assert_allclose(gae(R, V, V_NEXT, always, NEVER, 0.99, 0.95)[0], R - V, rtol=1e-6)
+    np.testing.assert_allclose(gae(R, V, always, LAST, 0.99, 0.95)[0], R - V, rtol=1e-6)
     delta = R + 0.99 * V_NEXT - V
-    np.testing.assert_allclose(gae(R, V, V_NEXT, NEVER, NEVER, 0.99, 0.0)[0], delta, rtol=1e-6)
+    np.testing.assert_allclose(gae(R, V, NEVER, LAST, 0.99, 0.0)[0], delta, rtol=1e-6)
     to_go = jnp.cumsum(R[::-1])[::-1][:, None] + 0.6 - V
-    np.testing.assert_allclose(gae(R, V, V_NEXT, NEVER, NEVER, 1.0, 1.0)[0], to_go, rtol=1e-6)
+    np.testing.assert_allclose(gae(R, V, NEVER, LAST, 1.0, 1.0)[0], to_go, rtol=1e-6)
 
 
 def test_truncation_bootstraps_and_termination_does_not():
     """The third step ends an episode whose final state is worth 7; the next one starts at 0.2."""
-    values = next_values(V, jnp.array([0.6]), DONE, jnp.full_like(V, 7.0))
-    np.testing.assert_allclose(values[:, 0], [0.4, 0.3, 7, 0.1, 0.6])
-    cut, _ = gae(R, V, values, NEVER, DONE, 0.99, 0.95)
+    final_v = jnp.full_like(V, 7.0)
+    cut, _ = gae(R, V, DONE, LAST, 0.99, 0.95, DONE, final_v)
     assert cut[2, 0] == pytest.approx(2 + 0.99 * 7 - 0.3, rel=1e-6)
-    over, _ = gae(R, V, values, DONE, NEVER, 0.99, 0.95)
+    over, _ = gae(R, V, DONE, LAST, 0.99, 0.95, NEVER, final_v)
     assert over[2, 0] == pytest.approx(2 - 0.3, rel=1e-6)
     np.testing.assert_allclose(cut[3:], over[3:])
+    np.testing.assert_allclose(over, gae(R, V, DONE, LAST, 0.99, 0.95)[0])
 
 
 def test_q_lambda_by_hand():
@@ -199,21 +204,25 @@ def test_kl_estimates():
 
 # Metrics ------------------------------------------------------------------------------------------
 
-SIGMA = jnp.array([10, 5, 1, 0.5, 0.2, 0.01])
-
-
-def test_ranks_by_hand():
-    assert method.effective_rank(SIGMA) == pytest.approx(2.7161606, rel=1e-5)
-    assert method.feature_rank(SIGMA) == 3
-    assert method.srank(SIGMA) == 5
-    assert method.count_rank(SIGMA, 100) == 5
+SIGMA = np.array([10, 5, 1, 0.5, 0.2, 0.01])
 
 
 def ranks(features):
-    sigma = method.singular_values(features)
-    return [float(f(sigma)) for f in (method.feature_rank, method.srank, method.effective_rank)] + [
-        float(method.count_rank(sigma, len(features)))
-    ]
+    found = method.ranks(features)
+    return [float(found[i]) for i in (0, 2, 1, 3)]
+
+
+def test_ranks_by_hand():
+    rng = np.random.default_rng(0)
+    columns, _ = np.linalg.qr(rng.normal(size=(100, 6)))
+    features = jnp.asarray(columns * SIGMA, jnp.float32)
+    assert method.effective_rank(features) == pytest.approx(2.7161606, rel=1e-4)
+    assert method.feature_rank(features) == 3
+    assert method.srank(features) == 5
+    assert method.count_rank(features) == 5
+    assert method.numeric_rank(features) == 6
+    assert method.feature_rank(features, thr=0.7) == 1 and method.srank(features, thr=0.6) == 2
+    assert ranks(features) == pytest.approx([3, 5, 2.7161606, 5], rel=1e-4)
 
 
 def test_ranks_of_known_matrices():
@@ -234,10 +243,10 @@ def test_ranks_do_not_depend_on_coordinates():
 
 def test_dormant_units_by_hand():
     features = jnp.array([[0, 1e-6, 1, 2], [0, 2e-6, 3, 0], [0, 0, 2, 1]])
-    assert method.dormant_share(features) == 0.5
-    assert method.redo_share(features) == 0.5
-    assert method.dead_share(features) == 0.25
-    assert method.redo_share(jnp.zeros((2, 3))) == 1
+    assert method.dormant(features, eps=1e-5) == 0.5
+    assert method.dormant(features, tau=0.025) == 0.5
+    assert method.dead(features) == 0.25
+    assert method.dormant(jnp.zeros((2, 3)), tau=0.025) == 1
 
 
 def test_gradient_kurtosis_of_known_laws():
@@ -272,6 +281,15 @@ def test_norm_and_coverage_by_hand():
     points = jnp.array([[0.01, 0.01], [0.02, 0.03], [0.99, 1.0]])
     found = method.coverage(points, jnp.zeros(2), jnp.ones(2), 10)
     assert found == pytest.approx(2 / 100)
+
+
+def test_unique_states_by_hand():
+    boards = np.zeros((6, 3, 3, 2), bool)
+    boards[1, 0, 0, 0] = boards[2, 0, 0, 1] = boards[3, 2, 2, 1] = boards[4, 0, 0, 0] = True
+    assert method.unique_share(jnp.asarray(boards)) == pytest.approx(4 / 6)
+    assert method.unique_share(jnp.zeros((5, 4), bool)) == pytest.approx(1 / 5)
+    every = (np.arange(4096)[:, None] >> np.arange(12)) & 1
+    assert method.unique_share(jnp.asarray(every, bool)) == 1
 
 
 # Theory -------------------------------------------------------------------------------------------
@@ -314,7 +332,7 @@ def test_error_left_by_gae():
     off = jnp.asarray((true + 2)[states], jnp.float32)
     never = jnp.zeros((T, 1), bool)
     rewards = jnp.asarray(r[states[:-1]], jnp.float32)[:, None]
-    _, returns = gae(rewards, off[:-1, None], off[1:, None], never, never, gamma, lam)
+    _, returns = gae(rewards, off[:-1, None], never, off[-1:], gamma, lam)
     error = (np.asarray(returns)[:, 0] - true[states[:-1]]) / 2
     expected = [theory.value_error_left(gamma, lam, T - t) for t in range(T)]
     np.testing.assert_allclose(error, expected, atol=1e-4)
