@@ -27,6 +27,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from shared.experiment.errors import BadInput, MissingExtra
+
 State = Any
 Obs = Array
 
@@ -67,7 +69,7 @@ def make(name: str) -> Env:
     """An environment by name: cartpole, ring, grid, or a MinAtar game.
 
     Raises:
-        ValueError: no such environment (near matches are named).
+        BadInput: no such environment (near matches are named).
     """
     plain = name.lower().replace("-", "_").removeprefix("minatar_")
     if plain in MINATAR_GAMES:
@@ -77,7 +79,7 @@ def make(name: str) -> Env:
         names = ("cartpole", "ring", "grid", *MINATAR_GAMES)
         near = difflib.get_close_matches(plain, names, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
-        raise ValueError(f"No environment {name!r}; there are {', '.join(names)}.{hint}")
+        raise BadInput(f"No environment {name!r}; there are {', '.join(names)}.{hint}")
     return made()
 
 
@@ -151,7 +153,7 @@ def ring(size: int = 5, max_steps: int = 2**30) -> Env:
 
 
 def grid(side: int = 5, max_steps: int = 2**30) -> Env:
-    """A square grid, start anywhere, four moves (walls hold); the last corner pays 1, then it ends."""
+    """A square grid, start anywhere, four moves (walls hold); the last corner pays 1 and ends."""
     moves = jnp.array([[-1, 0], [1, 0], [0, -1], [0, 1]], jnp.int32)
 
     def observe(place: Array) -> Array:
@@ -216,12 +218,12 @@ def minatar(game: str, max_steps: int | None = None) -> Env:
     as gymnax does it (Freeway, which ends by its own clock after 2,500, after as many).
 
     Raises:
-        ValueError: no such game, or the extra `minatar` is not installed.
+        BadInput: no such game. MissingExtra: the extra `minatar` is not installed.
     """
     if game not in MINATAR_GAMES:
         near = difflib.get_close_matches(game, MINATAR_GAMES, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
-        raise ValueError(f"No MinAtar game {game!r}; there are {', '.join(MINATAR_GAMES)}.{hint}")
+        raise BadInput(f"No MinAtar game {game!r}; there are {', '.join(MINATAR_GAMES)}.{hint}")
     limit = max_steps or (FREEWAY_STEPS + 2 if game == "freeway" else MINATAR_LIMIT)
     bare = _pgx(f"minatar-{game}")
 
@@ -249,6 +251,6 @@ def _pgx(name: str) -> Any:
 
             return pgx.make(name)
     except ImportError:
-        raise ValueError(
+        raise MissingExtra(
             "MinAtar needs the libraries pgx and pgx-minatar: uv sync --extra minatar."
         ) from None

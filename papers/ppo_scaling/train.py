@@ -8,6 +8,7 @@ Learning does not know where its data come from. Whoever steps environments in a
     acted   = learner.act(state, obs, keys)            obs [N, ...], keys [N] -> actions, values
     value   = learner.value(state, obs)                [N], to bootstrap from
     state, logs = learner.learn(state, rollout, last_obs, key, hyper(...))
+    grads   = learner.gradient(state, rollout, last_obs, key, hp)     of one minibatch, for metrics
 
 `Rollout` is time first, [T, N]; `last_obs` [N, ...] are the observations after its last step.
 `Hyper` holds numbers that may be traced, so that learning rates or discounts vmap. For environments
@@ -129,6 +130,7 @@ class Learner(NamedTuple):
     learn: Callable[
         [LearnState, Rollout, Array, Key[Array, ""], Hyper], tuple[LearnState, dict[str, Array]]
     ]
+    gradient: Callable[[LearnState, Rollout, Array, Key[Array, ""], Hyper], Any]
 
 
 # Learning -----------------------------------------------------------------------------------------
@@ -165,15 +167,18 @@ def make_learner(
         epsilon = jnp.ones((), jnp.float32)
         return LearnState(params, optimiser().init(params), jnp.zeros((), jnp.int32), epsilon)
 
-    def learn(
-        state: LearnState, rollout: Rollout, last_obs: Array, key: Key[Array, ""], hp: Hyper
-    ) -> tuple[LearnState, Logs]:
+    def batch(state: LearnState, rollout: Rollout, last_obs: Array, hp: Hyper) -> Any:
         last_values = net.apply(state.params, last_obs).value
         if not bootstrap_truncation:
             never = jnp.zeros_like(rollout.truncated)
             over = rollout.terminated | rollout.truncated
             rollout = rollout._replace(terminated=over, truncated=never)
-        data = prepare(rollout, last_values, segment, hp)
+        return prepare(rollout, last_values, segment, hp)
+
+    def learn(
+        state: LearnState, rollout: Rollout, last_obs: Array, key: Key[Array, ""], hp: Hyper
+    ) -> tuple[LearnState, Logs]:
+        data = batch(state, rollout, last_obs, hp)
         start = (state.params, state.opt_state)
         lr = hp.lr * jnp.maximum(0.0, 1 - state.iteration.astype(jnp.float32) / hp.iterations)
 
@@ -184,8 +189,15 @@ def make_learner(
         iteration = state.iteration + 1
         return LearnState(params, opt_state, iteration, exploration(iteration, hp)), logs
 
+    def gradient(
+        state: LearnState, rollout: Rollout, last_obs: Array, key: Key[Array, ""], hp: Hyper
+    ) -> Any:
+        order = jax.random.permutation(key, spec.batch_size)[: min(256, spec.batch_size)]
+        part = jax.tree.map(lambda x: x[order], batch(state, rollout, last_obs, hp))
+        return jax.grad(lambda p: loss(net, p, part, spec.norm_adv, hp)[0])(state.params)
+
     return Learner(init, lambda s, o, k: act(net, s, o, k),
-                   lambda s, o: net.apply(s.params, o).value, learn)  # fmt: skip
+                   lambda s, o: net.apply(s.params, o).value, learn, gradient)  # fmt: skip
 
 
 def optimiser() -> optax.GradientTransformation:
