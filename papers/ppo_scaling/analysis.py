@@ -26,6 +26,9 @@ NORMALISERS: dict[str, tuple[float, float]] = {
     "seaquest": (0.1, 5.0),
 }
 """Return of a random policy, and the reference: about what a run of `cpu` reaches (MinAtar)."""
+PANELS = ("feature_rank", "dormant_eps1e-5", "weight_norm", "grad_kurtosis_log", "policy_variance",
+          "ess", "coverage")  # fmt: skip
+"""Metrics of which curves are kept."""
 WORTH = 0.1
 """The difference of scores that an experiment should be able to find."""
 
@@ -54,7 +57,7 @@ def _metric_panels(results: Results) -> dict[str, Array]:
 
     found = {}
     for key in results:
-        if key.startswith("metric_curve/"):
+        if key.startswith("metric_curve/") and key.split("/")[1] in PANELS:
             values = results[key].reshape(-1, results[key].shape[-1])
             mean = values.mean(axis=0)
             if len(values) > 1:

@@ -414,8 +414,8 @@ CLAIMS = (
     ),
     Claim(
         id="C8",
-        statement="The gains do not come from tuning step sizes or discounts: PPO is robust to them "
-        "when data scale.",
+        statement="The gains do not come from tuning step sizes or discounts: PPO is robust "
+        "to both as data scale.",
         place="Figures 11, 12",
         paper_value="curves only",
         measured_as="gain of 128 x 8 over 8 x 128 at each step size and each discount",

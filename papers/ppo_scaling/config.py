@@ -20,7 +20,7 @@ ATARI_10 = ("Amidar", "BattleZone", "Bowling", "DoubleDunk", "Frostbite", "KungF
 HARD_EXPLORATION = ("Freeway", "Gravitar", "MontezumaRevenge", "Venture")
 SUITE_GAMES: dict[str, tuple[str, ...]] = {
     "cartpole": ("cartpole",),
-    "minatar": ("breakout", "asterix", "space_invaders"),
+    "minatar": ("breakout", "space_invaders", "asterix"),
     "atari": ATARI_10,
     "procgen": ("BigfishEasy-v0", "StarpilotEasy-v0"),
     "continuous": ("HalfCheetah-v4", "Humanoid-v4"),
@@ -51,9 +51,9 @@ class Config:
     suite: Suite = "minatar"
     """Where the games come from: cartpole, minatar, atari, procgen, continuous (paper: atari)."""
     games: tuple[str, ...] = ()
-    """Games of the suite; none given: breakout, asterix and space_invaders, or the Atari-10."""
+    """Games of the suite; none given: breakout, space_invaders and asterix, or the Atari-10."""
     side_games: int = 0
-    """Cells beside the diagonal take only so many of the games; 0: all."""
+    """Cells but the two of C1 take only so many of the games; 0: all."""
     steps: int = 100_000_000
     """Environment steps (decisions) of a run (paper: 100 million)."""
     algorithm: Literal["ppo", "pqn"] = "ppo"
@@ -237,7 +237,7 @@ def cells(config: Config) -> list[tuple[Cell, int, tuple[str, ...]]]:
     side = min(config.seeds, config.side_seeds)
     some = config.all_games[: config.side_games or None]
     found = [(few, config.seeds, config.all_games), (many, config.seeds, config.all_games)]
-    found += [(_at(few, n, config.batch_size), side, config.all_games) for n in config.diagonal]
+    found += [(_at(few, n, config.batch_size), side, some) for n in config.diagonal]
     found += [(cell, side, some) for cell in _varied(config, few, many)]
     rnd = few.changed("-rnd", algorithm="rnd"), many.changed("-rnd", algorithm="rnd")
     found += [(cell, side, config.rnd_games) for cell in rnd if config.rnd_games]
@@ -306,7 +306,7 @@ PRESETS = {
     "quick": Config(
         seeds=4,
         side_seeds=2,
-        games=("breakout", "asterix"),
+        games=("breakout", "space_invaders"),
         steps=131_072,
         network="mlp",
         evaluations=4,

@@ -131,7 +131,8 @@ def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
     for cell, _, games in cells(config):
         runs = [outcomes[_key(config, game, cell)] for game in games]
         results |= _of_cell(cell.name, runs, pictures=cell in base_cells(config))
-    return results | analysis.derived(results)
+    results |= analysis.derived(results)
+    return {name: x for name, x in results.items() if not name.startswith("metric_curve/")}
 
 
 def _cards(config: Config) -> list[str]:
@@ -205,8 +206,9 @@ def roles(config: Config) -> dict[str, list[str] | list[list[str]]]:
         "gamma": ["", *(f"-gamma{g:g}" for g in config.gamma_grid)],
     }.items():
         pairs = [[few.name + s, many.name + s] for s in suffixes]
-        if all(name in names for pair in pairs for name in pair):
-            found[role] = pairs if role in ("lr", "gamma") else pairs[0]
+        grid = role in ("lr", "gamma")
+        if len(pairs) > grid and all(name in names for pair in pairs for name in pair):
+            found[role] = pairs if grid else pairs[0]
     controls = [few.name + "-cut", many.name + "-stagger"]
     if present := [name for name in controls if name in names]:
         found["controls"] = present

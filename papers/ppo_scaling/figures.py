@@ -87,7 +87,8 @@ def diagonal(results: Results) -> Figure:
     axes[0, 0].set_title("Learning curves")
     numbers = [int(name.partition("x")[0]) for name in names]
     plotting.band(axes[0, 1], numbers, _triples(results, names), "", LOOKS["few"])
-    for row, game in enumerate(results["games"]):
+    games = results["games"][: min(len(results[f"score/{name}"]) for name in names)]
+    for row, game in enumerate(games):
         means = [results[f"score/{name}"][row].mean() for name in names]
         axes[0, 1].plot(numbers, means, color=plotting.NEUTRAL, linewidth=1.0,
                         linestyle=("-", "--", ":", "-.")[row % 4],
@@ -283,8 +284,8 @@ def exact(results: Results) -> Figure:
         axes[0, 0].plot(n_envs, results[part + "ess/theory"][row], color=looks[row].colour,
                         label=f"closed form, ρ = {rho:g}")  # fmt: skip
         simulated = results[part + "ess/simulated_n_envs"], results[part + "ess/simulated"][row]
-        axes[0, 0].plot(*simulated, color=looks[row].colour, marker=looks[row].marker, linestyle="none",
-                        label=f"simulated, ρ = {rho:g}")  # fmt: skip
+        axes[0, 0].plot(*simulated, color=looks[row].colour, marker=looks[row].marker,
+                        linestyle="none", label=f"simulated, ρ = {rho:g}")  # fmt: skip
     axes[0, 0].set_yscale("log", base=2)
     axes[0, 0].set_ylabel("independent samples in 1,024")
     axes[0, 0].set_title("Variance of a batch's mean", fontsize=10)

@@ -7,8 +7,6 @@ minibatch of 256 of its transitions, whatever the configuration's own, after the
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
@@ -20,27 +18,6 @@ from papers.ppo_scaling.train import Learner, TrainState, start_envs
 
 PROBE_STATES = 2048
 GRADIENT_STREAM = 2**31
-
-
-class Metric(NamedTuple):
-    """A metric's name, what it is called in figures, and the sign that the paper expects.
-
-    expected: +1 if more environments should raise it, -1 if lower it, 0 where nothing is stated.
-    """
-
-    name: str
-    label: str
-    expected: int
-
-
-PAPER_METRICS = (
-    Metric("feature_rank", "feature rank (99 % of σ²)", +1),
-    Metric("dormant_eps1e-5", "dormant units (mean |a| < 1e-5)", -1),
-    Metric("weight_norm", "weight norm", -1),
-    Metric("grad_kurtosis_log", "kurtosis of log |gradient|", -1),
-    Metric("policy_variance", "policy variance", -1),
-    Metric("ess", "effective sample size / n", +1),
-)
 
 
 def probe_states(env: Env, key: Key[Array, ""], n: int = PROBE_STATES) -> Array:

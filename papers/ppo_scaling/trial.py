@@ -14,15 +14,15 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 from papers.ppo_scaling import envs, networks, train
-from papers.ppo_scaling.config import Cell, Config, cell_from
+from papers.ppo_scaling.config import Cell, Config, base_cells, cell_from
 from papers.ppo_scaling.envs import Env
 from papers.ppo_scaling.measure import measure, probe_states, projected
 from papers.ppo_scaling.method import BatchSpec
 from papers.ppo_scaling.networks import Net
-from papers.ppo_scaling.train import Learner, TrainState
+from papers.ppo_scaling.train import Learner, LearnState, TrainState
 from shared.experiment.spec import Outcome, Run, Task
 from shared.gpu.memory import over_seeds_fitted
 from shared.gpu.seeds import seed_keys
@@ -33,31 +33,28 @@ _EVALUATION, _FILM = 2**30, 2**30 + 2**29
 """Numbers of streams; iterations of training stay below."""
 
 
-class Setting(NamedTuple):
-    """What a program is compiled for; everything else is data (`Hyper`)."""
+class Agent(NamedTuple):
+    """A game and a network on it: what acting, evaluating and filming are compiled for."""
 
     game: str
-    n_envs: int
-    n_ro: int
-    epochs: int
-    num_minibatches: int
-    hold: Literal["num_minibatches", "minibatch_size"]
     algorithm: Literal["ppo", "pqn"]
     encoder: Literal["shared", "separate"]
+    network: str
+    hidden: tuple[int, ...]
+    episodes: int
+    in_turn: bool
+
+
+class Setting(NamedTuple):
+    """What training is compiled for; everything else is data (`Hyper`)."""
+
+    agent: Agent
+    spec: BatchSpec
     stagger: int
     segment: int
     dummy: bool
-    network: str
-    hidden: tuple[int, ...]
     bootstrap_truncation: bool
     iterations_each: int
-    episodes: int
-    seed_axis: Literal["vmap", "map"]
-
-    @property
-    def spec(self) -> BatchSpec:
-        """The shape of a batch."""
-        return BatchSpec(self.n_envs, self.n_ro, self.epochs, self.num_minibatches, self.hold)
 
 
 def setting(config: Config, game: str, cell: Cell) -> Setting:
@@ -67,14 +64,12 @@ def setting(config: Config, game: str, cell: Cell) -> Setting:
     network = config.network
     if network == "auto":
         network = "minatar" if config.suite == "minatar" else "mlp"
-    axis = config.seed_axis
-    if axis == "auto":
-        image = config.suite == "minatar" and jax.default_backend() == "cpu"
-        axis = "map" if image else "vmap"
-    shape = (cell.n_envs, cell.n_ro, cell.epochs, cell.num_minibatches, cell.hold)
-    how = (cell.algorithm, cell.encoder, cell.stagger, cell.segment, cell.dummy)
-    return Setting(game, *shape, *how, network, config.hidden, config.bootstrap_truncation, each,
-                   config.evaluation_episodes, axis)  # fmt: skip
+    image_on_cpu = config.suite == "minatar" and jax.default_backend() == "cpu"
+    in_turn = config.seed_axis == "map" or (config.seed_axis == "auto" and image_on_cpu)
+    agent = Agent(game, cell.algorithm, cell.encoder, network, config.hidden,
+                  config.evaluation_episodes, in_turn)  # fmt: skip
+    return Setting(agent, spec, cell.stagger, cell.segment, cell.dummy,
+                   config.bootstrap_truncation, each)  # fmt: skip
 
 
 def hyper(config: Config, cell: Cell, iterations: int) -> train.Hyper:
@@ -96,25 +91,27 @@ def run_trial(task: Task, run: Run) -> Outcome:
 
     Returns:
         [seed, point]: `curve`, the mean return of each evaluation, and every measurement; [seed]:
-        `final`, the mean of the last two points; `untrained`, the return before training. For
-        pictures, `points` [seed, 512, 2], states of the last rollout in the plane, and `film`
-        [seed, 6, h, w], frames of an episode (MinAtar: 0, or the channel and one).
+        `final`, the mean of the last two points; `untrained`, the return before training. Of the
+        two cells of C1, for pictures, `points` [seed, 512, 2], states of the last rollout in the
+        plane, and `film` [seed, 6, h, w], frames of an episode (MinAtar: 0, or the channel and 1).
     """
     config: Config = run.config
     game, cell = task.params["game"], cell_from(task.params)
     made = setting(config, game, cell)
-    programs = _programs(made)
+    programs, played = _programs(made), _played(made.agent)
     hp = hyper(config, cell, made.iterations_each * config.evaluations)
-    state = programs.start(seed_keys(task.seeds, "ppo_scaling"), hp)
-    untrained = programs.score(state)
-    probe = programs.probe(jax.random.key(0, impl="threefry2x32"))
+    keys = seed_keys(task.seeds, "ppo_scaling")
+    start = programs.start(keys, hp)
+    untrained = np.asarray(played.score(start.learner, keys))
+    probe = _probe(game)
 
     def chunk(state: TrainState) -> tuple[TrainState, dict[str, Array]]:
         state, logs = programs.train(state)
-        return state, logs | programs.measure(state, probe) | {"score": programs.score(state)}
+        score = played.score(state.learner, keys)
+        return state, logs | programs.measure(state, probe) | {"score": score}
 
     final, history = run.loop(
-        state,
+        start,
         chunk,
         config.evaluations,
         unit="iterations",
@@ -122,15 +119,24 @@ def run_trial(task: Task, run: Run) -> Outcome:
     )
     curves = {name: np.moveaxis(values, 0, -1) for name, values in history.items()}
     scores = curves.pop("score")
-    points, film = programs.picture(final)
-    return {
+    outcome = {
         **curves,
         "curve": scores,
         "final": scores[:, -2:].mean(axis=1),
-        "untrained": np.asarray(untrained),
-        "points": np.asarray(points),
-        "film": np.asarray(film),
+        "untrained": untrained,
     }
+    if cell in base_cells(config):
+        outcome["points"] = np.asarray(jax.vmap(projected)(final.last.obs))
+        if final.envs.obs.ndim > 3:
+            outcome["film"] = np.asarray(played.film(final.learner, keys))
+    return outcome
+
+
+class Played(NamedTuple):
+    """Compiled, each over stacked seeds: what an agent earns, and frames of an episode."""
+
+    score: Callable[[LearnState, Key[Array, " seeds"]], Float[Array, " seeds"]]
+    film: Callable[[LearnState, Key[Array, " seeds"]], Array]
 
 
 class Programs(NamedTuple):
@@ -138,85 +144,104 @@ class Programs(NamedTuple):
 
     start: Callable[[Key[Array, " seeds"], train.Hyper], TrainState]
     train: Callable[[TrainState], tuple[TrainState, dict[str, Array]]]
-    score: Callable[[TrainState], Array]
-    probe: Callable[[Key[Array, ""]], Array]
     measure: Callable[[TrainState, Array], dict[str, Array]]
-    picture: Callable[[TrainState], tuple[Array, Array]]
 
 
-def network(made: Setting, env: Env) -> Net:
-    """The network of a setting."""
+def network(agent: Agent, env: Env) -> Net:
+    """The network of an agent."""
     return networks.make(
-        made.network,
+        agent.network,
         env.obs_shape,
         env.n_actions,
-        encoder=made.encoder,
-        algorithm=made.algorithm,
-        hidden=made.hidden,
+        encoder=agent.encoder,
+        algorithm=agent.algorithm,
+        hidden=agent.hidden,
         activation="tanh" if env.name == "cartpole" else "relu",
     )
+
+
+@functools.lru_cache(maxsize=8)
+def _probe(game: str) -> Array:
+    """The states on which all configurations are measured; by random actions, before training."""
+    key = jax.random.key(0, impl="threefry2x32")
+    return jax.jit(functools.partial(probe_states, envs.make(game)))(key)
+
+
+@functools.lru_cache(maxsize=8)
+def _played(agent: Agent) -> Played:
+    """Compiled once in a process for all shapes of batches."""
+    env = envs.make(agent.game)
+    learner = train.make_learner(agent.algorithm, network(agent, env), BatchSpec(4, 4))
+
+    def score(state: LearnState, key: Key[Array, ""]) -> Array:
+        key = jax.random.fold_in(key, _EVALUATION)  # the same starts at every evaluation
+        return train.evaluate(env, learner, state, key, agent.episodes).mean()
+
+    def shown(state: LearnState, key: Key[Array, ""]) -> Array:
+        return film(env, learner, state, jax.random.fold_in(key, _FILM))
+
+    every = _every(agent)
+    return Played(jax.jit(every(score)), jax.jit(every(shown)))
 
 
 @functools.lru_cache(maxsize=4)
 def _programs(made: Setting) -> Programs:
     """Compiled once in a process for all blocks and cells that differ in numbers and seeds only."""
-    plain = envs.make(made.game)
+    agent = made.agent
+    plain = envs.make(agent.game)
     env = train.legacy_envpool_dummy(plain) if made.dummy else plain
-    net = network(made, plain)
-    segment = made.segment or None
-    how: dict[str, Any] = {"bootstrap_truncation": made.bootstrap_truncation, "segment": segment}
-    learner = train.make_learner(made.algorithm, net, made.spec, **how)
+    net = network(agent, plain)
+    how: dict[str, Any] = {
+        "bootstrap_truncation": made.bootstrap_truncation,
+        "segment": made.segment or None,
+    }
+    learner = train.make_learner(agent.algorithm, net, made.spec, **how)
+    how["algorithm"] = agent.algorithm
 
     def start(key: Key[Array, ""], hp: train.Hyper) -> TrainState:
-        init, _ = train.make_ppo(env, net, made.spec, hp, algorithm=made.algorithm,
-                                 stagger=made.stagger, **how)  # fmt: skip
+        init, _ = train.make_ppo(env, net, made.spec, hp, stagger=made.stagger, **how)
         return init(key)
 
     def chunk(state: TrainState) -> tuple[TrainState, dict[str, Array]]:
-        _, update = train.make_ppo(env, net, made.spec, state.hp, algorithm=made.algorithm, **how)
+        _, update = train.make_ppo(env, net, made.spec, state.hp, **how)
         state, logs = jax.lax.scan(lambda s, _: update(s), state, None, made.iterations_each)
         sums = {name: logs.pop(name).sum() for name in ("return_sum", "episodes")}
         return state, {name: x.mean() for name, x in logs.items()} | sums
 
-    def score(state: TrainState) -> Array:
-        key = jax.random.fold_in(state.key, _EVALUATION)  # the same starts at every evaluation
-        return train.evaluate(plain, learner, state.learner, key, made.episodes).mean()
-
     def measured(state: TrainState, probe: Array) -> dict[str, Array]:
         return measure(plain, net, learner, state, probe)
 
-    def picture(state: TrainState) -> tuple[Array, Array]:
-        return projected(state.last.obs), film(plain, learner, state)
+    def over(state: TrainState, probe: Array) -> dict[str, Array]:
+        return _every(agent)(lambda s: measured(s, probe))(state)
 
-    every = (lambda f: lambda *xs: jax.lax.map(lambda x: f(*x), xs)) \
-        if made.seed_axis == "map" else jax.vmap  # fmt: skip
-    mapped = jax.jit(every(chunk), donate_argnums=0)
+    turn = jax.jit(_every(agent)(chunk), donate_argnums=0)
     return Programs(
         jax.jit(jax.vmap(start, (0, None))),
-        mapped if made.seed_axis == "map" else over_seeds_fitted(chunk),
-        jax.jit(every(score)),
-        jax.jit(lambda key: probe_states(plain, key)),
-        jax.jit(lambda state, probe: every(lambda s: measured(s, probe))(state)),
-        jax.jit(jax.vmap(picture)),
+        turn if agent.in_turn else over_seeds_fitted(chunk),
+        jax.jit(over),
     )
 
 
-def film(env: Env, learner: Learner, state: TrainState) -> Array:
-    """Frames of an episode of the agent, for a picture: [6, h, w] int8, or [6, d] as they are."""
-    key = jax.random.fold_in(state.key, _FILM)
+def _every(agent: Agent) -> Callable[..., Any]:
+    """Seeds in turn, or side by side."""
+    if not agent.in_turn:
+        return jax.vmap
+    return lambda f: lambda *xs: jax.lax.map(lambda x: f(*x), xs)
+
+
+def film(env: Env, learner: Learner, state: LearnState, key: Key[Array, ""]) -> Array:
+    """Frames of an episode, for a picture: [6, h, w], 0 or the topmost channel and one."""
     now = train.start_envs(env, key, 1)
 
     def step(carry: tuple[Any, Array], t: Array) -> tuple[tuple[Any, Array], Array]:
         world, obs = carry
         act, move = jax.random.split(jax.random.fold_in(now.keys[0], t))
-        acted = learner.act(state.learner, obs, act[None])
+        acted = learner.act(state, obs, act[None])
         new = jax.vmap(env.step)(world, acted.actions, move[None])
         return (new.state, new.obs), obs[0]
 
     times = jnp.arange(FILM_FRAMES * FILM_EVERY, dtype=jnp.uint32)
     _, frames = jax.lax.scan(step, (now.state, now.obs), times)
     shown = frames[::FILM_EVERY]
-    if shown.ndim < 4:
-        return shown.astype(jnp.float32)
     order = jnp.arange(1, shown.shape[-1] + 1, dtype=jnp.int32)
     return jnp.max(shown.astype(jnp.int32) * order, axis=-1).astype(jnp.float32)
