@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -37,8 +37,6 @@ from jaxtyping import Array, Float, UInt8
 
 from papers.ppo_scaling.host_envs import Facts, HostEnvs, HostStep
 from shared.experiment.errors import BadInput, MissingExtra
-
-Autoreset = Literal["same_step", "legacy_envpool_dummy"]
 
 OBS_SHAPE = (21, 21, 64)
 MAX_FRAMES = 108_000
@@ -73,11 +71,20 @@ def human_normalised(game: str, score: Float[np.ndarray, "*b"] | float) -> Any:
     Raises:
         BadInput: no scores are known of this game.
     """
+    random, human = reference_scores(game)
+    return (score - random) / (human - random)
+
+
+def reference_scores(game: str) -> tuple[float, float]:
+    """Of random and of human play.
+
+    Raises:
+        BadInput: they are not known.
+    """
     if not has_scores(game):
         known = ", ".join([*ATARI_10, *OTHER_SCORES])
         raise BadInput(f"No human score of {game} is listed; there are {known}.")
-    random, human = {**ATARI_10, **OTHER_SCORES}[game_name(game)]
-    return (score - random) / (human - random)
+    return {**ATARI_10, **OTHER_SCORES}[game_name(game)]
 
 
 def has_scores(game: str) -> bool:
@@ -147,7 +154,7 @@ class AtariEnvs:
         seed: int,
         *,
         episodic: bool = True,
-        autoreset: Autoreset = "same_step",
+        autoreset: str = "same_step",
         threads: int = 1,
         max_frames: int = MAX_FRAMES,
     ) -> None:

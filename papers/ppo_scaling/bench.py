@@ -89,10 +89,11 @@ def cartpole_sb3() -> Contest:
     """Against Stable-Baselines3."""
     import stable_baselines3
     import torch
+    from stable_baselines3.common.env_util import make_vec_env
 
     torch.set_num_threads(1)
     run, compiled = _cartpole()
-    vec = stable_baselines3.common.env_util.make_vec_env("CartPole-v1", 4, seed=0)
+    vec = make_vec_env("CartPole-v1", 4, seed=0)
     model = stable_baselines3.PPO(
         "MlpPolicy", vec, learning_rate=2.5e-4, n_steps=128, batch_size=128, n_epochs=4,
         clip_range=0.2, clip_range_vf=0.2, ent_coef=0.01, device="cpu", seed=0,

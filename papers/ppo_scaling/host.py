@@ -18,6 +18,7 @@ games are started anew, with new seeds, after every `REPLAY_STEPS` decisions, in
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -141,7 +142,8 @@ class Cell:
         key = jax.random.fold_in(state.key, 2)
         last = self.programs.layout(self.world.shown)
         found = self.programs.measure(state.learner, rows.rollout, last, key, self.hp, self.probe)
-        numbers = {"games": float(len(scores)), "score_sum": float(sum(scores))}
+        numbers = {"games": float(len(scores)), "score_sum": float(sum(scores)),
+                   "score_squares": float(sum(x * x for x in scores))}  # fmt: skip
         numbers |= {name: float(x) for name, x in {**logs, **found}.items()}
         state = state._replace(seen=self.world.checksum())
         return state, {name: np.array([x], np.float32) for name, x in numbers.items()}
@@ -181,8 +183,13 @@ def make_cell(
 ) -> Cell:
     """The run of one seed; `make` replaces the suite's environments, for tests."""
 
+    # On a CPU a worker process has one core; beside a GPU the games have all of them.
+    threads = 1 if jax.default_backend() == "cpu" else (os.cpu_count() or 1) // spec.env_groups
+
     def of_suite(n_envs: int, first_seed: int) -> HostEnvs:
-        options = {"autoreset": spec.autoreset} if spec.suite == "atari" else {}
+        options: dict[str, Any] = {}
+        if spec.suite == "atari":
+            options = {"autoreset": spec.autoreset, "threads": max(1, threads)}
         return host_envs.make(spec.suite, spec.game, n_envs, first_seed, **options)
 
     make = make or of_suite
@@ -190,7 +197,7 @@ def make_cell(
     facts = one.facts
     one.close()
     compiled = programs(spec, facts)
-    iterations = spec.iterations if spec.anneal else float("inf")
+    iterations = float(spec.iterations if spec.anneal else "inf")
     hp = hyper(iterations, lr=spec.lr, gamma=spec.gamma, lam=spec.lam, clip=spec.clip, vf=spec.vf,
                ent=spec.ent, max_grad_norm=spec.max_grad_norm)  # fmt: skip
     # Seeds are far apart, so that no two environments of two runs share one.
@@ -206,13 +213,14 @@ def run_host_task(task: Task, run: Run) -> Outcome:
 
     Returns:
         [seed, point] arrays: `curve`, the mean score of the games that ended since the last point
-        (NaN where none did), `games`, how many did, and every measurement and log by its name;
+        (NaN where none did), `spread`, their standard deviation, `games`, how many did, and every
+        measurement and log by its name;
         [seed]: `final`, the mean score of all games of the last fifth of the run (NaN if none
         ended), `hns`, the same normalised (NaN where human scores are not known); `steps` [seed,
         point], decisions so far; of Atari `film` [seed, 6, 42, 42], what its first environment
         shows as the run goes on.
     """
-    spec = host_spec({**from_config(run.config, task.params["suite"]), **task.params})
+    spec = host_spec(task.params)
     found = []
     for seed in task.seeds or (0,):
         cell = make_cell(spec, seed)
@@ -232,30 +240,24 @@ def run_host_task(task: Task, run: Run) -> Outcome:
     return {name: np.stack([outcome[name] for outcome in found]) for name in found[0]}
 
 
-def from_config(config: Any, suite: str) -> dict[str, Any]:
-    """What a configuration of this suite says for all tasks."""
-    if getattr(config, "suite", None) != suite:
-        return {}
-    numbers = {name: config.number(name) for name in ("lr", "gamma", "clip", "ent")}
-    return {
-        **numbers,
-        "lam": config.lam,
-        "steps": config.steps,
-        "network": config.network,
-        "points": config.evaluations,
-    }
-
-
 def summary(spec: HostSpec, history: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The outcome of one seed, see `run_host_task`."""
     by_name = {name: values[:, 0] for name, values in history.items()}
-    sums, games = by_name.pop("score_sum"), by_name["games"]
-    with np.errstate(invalid="ignore"):
+    sums, squares, games = by_name.pop("score_sum"), by_name.pop("score_squares"), by_name["games"]
+    with np.errstate(invalid="ignore", divide="ignore"):
         curve = np.where(games > 0, sums / games, np.nan)
+        spread = np.sqrt(np.maximum(squares / games - curve**2, 0))
         late = slice(-max(1, len(games) // 5), None)
-        final = np.where(games[late].sum() > 0, sums[late].sum() / games[late].sum(), np.nan)
+        final = sums[late].sum() / games[late].sum()
     scored = spec.suite == "atari" and atari.has_scores(spec.game)
     hns = atari.human_normalised(spec.game, float(final)) if scored else np.nan
     steps = np.array(spec.chunks, np.float64) * spec.batch.batch_size
-    result = {**by_name, "curve": curve, "final": final, "hns": np.array(hns), "steps": steps}
+    result = {
+        **by_name,
+        "curve": curve,
+        "spread": spread,
+        "final": final,
+        "hns": np.array(hns),
+        "steps": steps,
+    }
     return {name: np.asarray(value) for name, value in result.items()}

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -74,6 +74,7 @@ class HostStep(NamedTuple):
     scores: np.ndarray
 
 
+@runtime_checkable
 class HostEnvs(Protocol):
     """N environments; see the top of this file."""
 

@@ -59,10 +59,10 @@ def make_measures(
         }
         if log_probs is categorical_log_probs:
             found["policy_variance"] = method.policy_variance(jax.nn.softmax(heads.logits))
-        if log_probs is not None:
+        if (policy := log_probs) is not None:
             actions = rollout.actions.reshape(-1, *rollout.actions.shape[2:])
             new = in_rows(
-                lambda both: log_probs(net.apply(state.params, both[0]), both[1]), (obs, actions)
+                lambda both: policy(net.apply(state.params, both[0]), both[1]), (obs, actions)
             )
             log_ratio = new - rollout.log_probs.reshape(-1)
             found["ess"] = method.ess(log_ratio)

@@ -145,3 +145,18 @@ def cpu_seconds(params: Mapping[str, Any]) -> float:
     rate = {"nature": 1500.0, "small": 4000.0, "impala": 500.0, "mlp": 60_000.0}[spec.network]
     act = {"atari": 2000.0, "procgen": 3000.0, "continuous": 5000.0}[spec.suite]
     return spec.steps * (1 / act + spec.epochs / rate) + 30
+
+
+# One curve that shows that all of this learns, within a quarter of an hour of one core: the small
+# network, a larger step size and twice the minibatches that the literature takes for 10 M steps.
+SANITY: Mapping[str, Any] = {
+    "suite": "atari",
+    "game": "pong",
+    "n_envs": 8,
+    "n_ro": 128,
+    "steps": 400_000,
+    "network": "small",
+    "num_minibatches": 8,
+    "lr": 1e-3,
+    "points": 20,
+}

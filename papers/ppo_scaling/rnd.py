@@ -47,11 +47,11 @@ FRAME_SHAPE = (21, 21, 16)
 
 
 class Moments(NamedTuple):
-    """Mean and variance of all that was seen so far, and how much that was."""
+    """Mean and variance of all that was seen so far, and how many."""
 
     mean: Float[Array, ...]
     var: Float[Array, ...]
-    count: Float[Array, ""]
+    weight: Float[Array, ""]
 
 
 def no_moments(shape: tuple[int, ...] = ()) -> Moments:
@@ -64,9 +64,9 @@ def seen(moments: Moments, x: Float[Array, "n ..."]) -> Moments:
     """After n more numbers (Chan et al.'s rule for two samples together)."""
     n = jnp.asarray(x.shape[0], jnp.float32)
     mean, var = x.mean(axis=0), x.var(axis=0)
-    total = moments.count + n
+    total = moments.weight + n
     gap = mean - moments.mean
-    spread = moments.var * moments.count + var * n + gap**2 * moments.count * n / total
+    spread = moments.var * moments.weight + var * n + gap**2 * moments.weight * n / total
     return Moments(moments.mean + gap * n / total, spread / total, total)
 
 

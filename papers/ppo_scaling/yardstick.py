@@ -204,10 +204,12 @@ def check_equal(clip: float = 0.1) -> None:
     rng = np.random.default_rng(0)
     r, v = rng.normal(size=(2, 16, 4)).astype(np.float32)
     last, done = rng.normal(size=4).astype(np.float32), rng.random((16, 4)) < 0.2
-    theirs = gae(*map(torch.as_tensor, (r, v, done.astype(np.float32), last)), 0.99, 0.95)
-    ours = method.gae(*map(jnp.asarray, (r, v, done, last)), 0.99, 0.95)
-    for a, b in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(a, b.numpy(), rtol=1e-5, atol=1e-5)
+    a, b, c, d = map(torch.as_tensor, (r, v, done.astype(np.float32), last))
+    theirs = gae(a, b, c, d, 0.99, 0.95)
+    e, f, g, h = map(jnp.asarray, (r, v, done, last))
+    ours = method.gae(e, f, g, h, 0.99, 0.95)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other.numpy(), rtol=1e-5, atol=1e-5)
 
     logits = rng.normal(size=(64, 3)).astype(np.float32)
     values, old, old_values, advantages, returns = rng.normal(size=(5, 64)).astype(np.float32)
@@ -249,7 +251,8 @@ def _as_ours(agent: Pixels) -> Any:
     """Weights of `Pixels` in the order of `networks`, the first layer's over blocks of 4 x 4."""
     import jax.numpy as jnp
 
-    convs = [agent.body[i] for i in (0, 2, 4)]
+    body: Any = agent.body
+    convs = [body[i] for i in (0, 2, 4)]
     found = []
     for index, conv in enumerate(convs):
         weights: Any = conv.weight.detach().numpy()  # out, in, y, x
@@ -260,7 +263,7 @@ def _as_ours(agent: Pixels) -> Any:
         else:
             weights = weights.transpose(2, 3, 1, 0).reshape(size * size * inputs, out)
         found.append({"w": jnp.asarray(weights), "b": jnp.asarray(conv.bias.detach().numpy())})
-    dense: Any = agent.body[7].weight.detach().numpy()
+    dense: Any = body[7].weight.detach().numpy()
     dense = dense.reshape(512, 64, 7, 7).transpose(2, 3, 1, 0).reshape(3136, 512)
 
     def linear(layer: Any, weights: np.ndarray | None = None) -> dict[str, Any]:
@@ -268,7 +271,7 @@ def _as_ours(agent: Pixels) -> Any:
         return {"w": jnp.asarray(w), "b": jnp.asarray(layer.bias.detach().numpy())}
 
     return {
-        "encoder": {"conv": found, "dense": linear(agent.body[7], dense)},
+        "encoder": {"conv": found, "dense": linear(body[7], dense)},
         "actor": linear(agent.actor),
         "critic": linear(agent.critic),
     }

@@ -69,7 +69,7 @@ def test_bad_environments_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadInput, match="at least 1 environment; got 0"):
         atari.AtariEnvs("pong", 0, 0)
     with pytest.raises(BadInput, match="same_step or legacy_envpool_dummy; got 'next'"):
-        atari.AtariEnvs("pong", 1, 0, autoreset="next")  # type: ignore[arg-type]
+        atari.AtariEnvs("pong", 1, 0, autoreset="next")
     monkeypatch.setitem(sys.modules, "ale_py", None)
     with pytest.raises(MissingExtra, match=r"^Atari needs the library ale-py: uv sync"):
         host_envs.make("atari", "pong", 1, 0)

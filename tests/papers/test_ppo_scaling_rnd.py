@@ -22,7 +22,7 @@ def test_moments_are_those_of_everything_seen() -> None:
     whole = np.concatenate(parts)
     np.testing.assert_allclose(moments.mean, whole.mean(axis=0), rtol=1e-4)
     np.testing.assert_allclose(moments.var, whole.var(axis=0), rtol=1e-3)
-    assert float(moments.count) == pytest.approx(46, abs=1e-3)
+    assert float(moments.weight) == pytest.approx(46, abs=1e-3)
 
 
 def test_frames_are_standardised_and_cut() -> None:
@@ -161,13 +161,13 @@ def test_the_first_rollouts_only_set_the_scales(linear: Net) -> None:
     assert int(watched.iteration) == 1 and float(logs["predictor_loss"]) == 0
     frames = np.asarray(rnd.newest(rollout.obs)).reshape(-1, 21, 21, 16)
     np.testing.assert_allclose(watched.frames.mean, frames.mean(axis=0), rtol=1e-3)
-    assert float(watched.sums.count) < 1
+    assert float(watched.sums.weight) < 1
 
     trained, logs = learn(watched, rollout, last, jax.random.key(2), hp)
     for name in ("agent", "predictor"):
         assert (trained.params[name]["w"] != watched.params[name]["w"]).any()
     np.testing.assert_array_equal(trained.target["w"], before.target["w"])
-    assert float(trained.sums.count) == pytest.approx(32, abs=0.1)
+    assert float(trained.sums.weight) == pytest.approx(32, abs=0.1)
     assert float(logs["intrinsic_reward"]) > 0
 
 
@@ -190,6 +190,7 @@ def test_the_loss_has_the_gradient_of_its_parts(linear: Net) -> None:
     own, uniform = flat.values[:, 1], jax.random.uniform(jax.random.key(5), (32,))
     part, hp = (flat.obs, batch, own, uniform), train.hyper(1.0)
 
+    @functools.partial(jax.jit, static_argnames="rows")
     def loss(params: Any, rows: int | None = None) -> Any:
         return rnd.objective(linear, params, state.target, state.frames, part, hp, rows)[0]
 
