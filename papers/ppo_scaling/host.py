@@ -18,10 +18,11 @@ games are started anew, with new seeds, after every `REPLAY_STEPS` decisions, in
 
 from __future__ import annotations
 
+import functools
 import os
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -64,7 +65,15 @@ def make_learner(spec: HostSpec, facts: Facts) -> tuple[Learner, Measures]:
 
 
 def programs(spec: HostSpec, facts: Facts) -> Programs:
-    """Compile-on-first-call functions of a run."""
+    """Compile-on-first-call functions of a run, the same for all that differ in numbers alone."""
+    plan = replace(spec, game="", steps=spec.batch.batch_size, points=1, lr=1.0, anneal=True,
+                   gamma=1.0, lam=1.0, clip=1.0, vf=1.0, ent=1.0, max_grad_norm=1.0,
+                   groups=1, autoreset="")  # fmt: skip
+    return _programs(plan, replace(facts, game="", n_envs=1))
+
+
+@functools.lru_cache(maxsize=4)
+def _programs(spec: HostSpec, facts: Facts) -> Programs:
     learner, measure = make_learner(spec, facts)
     layout = atari.layout if spec.suite == "atari" else (lambda obs: obs)
 

@@ -23,7 +23,7 @@ from shared.experiment.store import RunFolder
 
 
 class Walks:
-    """N walks on a line, action 1 goes up; past 3 they end, after 7 steps they are cut off."""
+    """N walks on a line, action 1 goes up; past 3 they end, after 4 steps they are cut off."""
 
     def __init__(self, n_envs: int, seed: int, fail_at: int | None = None) -> None:
         self.facts = Facts("walk", n_envs, (3,), np.dtype(np.float32), 2)
@@ -40,7 +40,7 @@ class Walks:
 
     def recv(self) -> HostStep:
         self._calls += 1
-        if self._calls == self._fail_at:
+        if self._calls == self._fail_at and self.facts.n_envs == 4:
             raise RuntimeError("the environment crashed")
         noise = np.array([rng.normal() for rng in self._rngs])
         self._place = self._place + np.where(self._actions == 1, 1.0, -0.5) + 0.1 * noise
@@ -48,7 +48,7 @@ class Walks:
         rewards = self._place.astype(np.float32)
         self._score = self._score + rewards
         terminated = self._place > 3
-        truncated = (self._age >= 7) & ~terminated
+        truncated = (self._age >= 4) & ~terminated
         over, final = terminated | truncated, self._show()
         scores = np.where(over, self._score, 0.0)
         for i in np.flatnonzero(over):
@@ -59,7 +59,7 @@ class Walks:
         pass
 
     def _show(self) -> np.ndarray:
-        columns = (self._place, self._age / 7, np.ones(len(self._rngs)))
+        columns = (self._place, self._age / 4, np.ones(len(self._rngs)))
         return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -149,9 +149,10 @@ def test_killed_and_resumed_a_run_ends_as_if_undisturbed(tmp_path: Path) -> None
 @pytest.mark.usefixtures("small_networks")
 def test_a_crash_of_the_environments_loses_nothing_that_was_saved(tmp_path: Path) -> None:
     whole, _ = run_in(tmp_path / "whole", cell_of())
-    # Ten steps belong to the probe states of the first metrics, so this is in the third chunk.
+    cell = cell_of(fail_at=40)  # in the third of three chunks, of two rollouts of 8 steps each
     with pytest.raises(RuntimeError, match="crashed"):
-        run_in(tmp_path / "crash", cell_of(fail_at=40))
+        run_in(tmp_path / "crash", cell)
+    assert list((tmp_path / "crash").glob("tasks/walk/**/000000000002.json"))
     resumed, _ = run_in(tmp_path / "crash", cell_of())
     assert_same(whole, resumed)
 
