@@ -30,7 +30,7 @@ PANELS = ("feature_rank", "dormant_eps1e-5", "weight_norm", "grad_kurtosis_log",
           "ess", "coverage")  # fmt: skip
 """Metrics of which curves are kept."""
 WORTH = 0.1
-"""The difference of scores that an experiment should be able to find."""
+"""The difference that an experiment should be able to find, as a share of the default's score."""
 
 
 def derived(results: Results) -> dict[str, Array]:
@@ -52,19 +52,19 @@ def derived(results: Results) -> dict[str, Array]:
 
 
 def _metric_panels(results: Results) -> dict[str, Array]:
-    """Mean of each metric over games and seeds at each measurement, with a t interval."""
+    """Mean of each metric at each measurement; t interval from the spread of seeds in a game."""
     from scipy.stats import t
 
     found = {}
     for key in results:
         if key.startswith("metric_curve/") and key.split("/")[1] in PANELS:
-            values = results[key].reshape(-1, results[key].shape[-1])
-            mean = values.mean(axis=0)
-            if len(values) > 1:
-                spread = values.std(axis=0, ddof=1) / np.sqrt(len(values))
-                half = t.ppf(0.975, len(values) - 1) * spread
-            else:
-                half = np.full_like(mean, np.inf)
+            values = results[key]
+            games, seeds, _ = values.shape
+            mean = values.mean(axis=(0, 1))
+            half = np.full_like(mean, np.inf)
+            if seeds > 1:
+                error = np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (games * seeds))
+                half = t.ppf(0.975, games * (seeds - 1)) * error
             found[key.replace("metric_curve/", "panel/")] = np.round(
                 np.stack([mean, mean - half, mean + half], axis=1), 6
             )
@@ -154,11 +154,12 @@ def wins(results: Results, more: str, less: str) -> Estimate:
 
 
 def runs_for(results: Results, more: str, less: str) -> Estimate:
-    """Runs a side that would find a difference of `WORTH` with 80 % power."""
+    """Runs a side that would find a difference of a tenth of `less`'s score, with 80 % power."""
     games = common_games(results, more, less)
     sd = pooled_sd(scores(results, more, games), scores(results, less, games))
-    needed = stats.runs_needed(WORTH, sd) if np.isfinite(sd) and sd > 0 else 2
-    return Estimate.exact(needed, f"runs a side that would find {WORTH:g}")
+    effect = WORTH * abs(float(stats.iqm(np.concatenate(scores(results, less, games)))))
+    needed = stats.runs_needed(effect, sd) if np.isfinite(sd) and sd > 0 < effect else 2
+    return Estimate.exact(needed, "runs a side that would find a tenth more")
 
 
 def slope(results: Results, names: Sequence[str], of: str, label: str) -> Estimate:
@@ -185,7 +186,7 @@ def slope(results: Results, names: Sequence[str], of: str, label: str) -> Estima
 
 
 def metric_gap(results: Results, metric: str, more: str, less: str, label: str) -> Estimate:
-    """Mean of a metric in `more` minus in `less`, over games and seeds, at the end of training."""
+    """Mean of a metric in `more` minus in `less`, over games and seeds."""
     x, y = (list(results[f"metric/{metric}/{name}"]) for name in (more, less))
     found = stats.difference(x, y, stats.mean, seed=SEED)
     return found.to_estimate(label, n=min(sum(map(len, x)), sum(map(len, y))))

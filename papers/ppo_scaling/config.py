@@ -109,6 +109,10 @@ class Config:
     extra transition of EnvPool's resets."""
     rnd_games: tuple[str, ...] = ()
     """Games of hard exploration with PPO and RND (C10, suite atari alone)."""
+    atari_curve: str = ""
+    """An Atari game that is also learned, once, to show that all of it works (`SANITY`)."""
+    atari_curve_steps: int = 400_000
+    """Decisions of that run."""
     evaluations: int = 50
     """Evaluations and measurements during a run, evenly spaced."""
     evaluation_episodes: int = 64
@@ -118,7 +122,8 @@ class Config:
 
     def __post_init__(self) -> None:
         least_one = ("seeds", "side_seeds", "steps", "n_envs", "n_ro", "epochs", "num_minibatches",
-                     "many_envs", "evaluations", "evaluation_episodes")  # fmt: skip
+                     "many_envs", "evaluations", "evaluation_episodes",
+                     "atari_curve_steps")  # fmt: skip
         for name in least_one:
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("first_seed", "side_games"):
@@ -143,7 +148,7 @@ class Config:
 
     def _check_games(self) -> None:
         _require(self.suite in SUITE_GAMES, "suite", self.suite, ", ".join(SUITE_GAMES))
-        known = {"cartpole": ("cartpole",), "minatar": MINATAR}.get(self.suite)
+        known = {"cartpole": ("cartpole",), "minatar": MINATAR}.get(self.suite, ())
         for game in self.games if known else ():
             if (name := plain_name(game)) not in known:
                 near = difflib.get_close_matches(name, known, n=1)
@@ -239,7 +244,8 @@ def cells(config: Config) -> list[tuple[Cell, int, tuple[str, ...]]]:
     found = [(few, config.seeds, config.all_games), (many, config.seeds, config.all_games)]
     found += [(_at(few, n, config.batch_size), side, some) for n in config.diagonal]
     found += [(cell, side, some) for cell in _varied(config, few, many)]
-    rnd = few.changed("-rnd", algorithm="rnd"), many.changed("-rnd", algorithm="rnd")
+    own = {"algorithm": "rnd", "lr": 1e-4, "gamma": 0.999}  # CleanRL's for RND
+    rnd = few.changed("-rnd", **own), many.changed("-rnd", **own)
     found += [(cell, side, config.rnd_games) for cell in rnd if config.rnd_games]
     unique: dict[str, tuple[Cell, int, tuple[str, ...]]] = {}
     for cell, seeds, games in found:
@@ -327,6 +333,7 @@ PRESETS = {
         lr_grid=(0.5, 2.0),
         gamma_grid=(0.95, 0.995),
         controls=("cut", "stagger"),
+        atari_curve="Pong",
         evaluations=8,
     ),
     # The paper's own scale, for GPUs and weeks.

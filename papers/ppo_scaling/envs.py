@@ -241,7 +241,7 @@ def minatar(game: str, max_steps: int | None = None) -> Env:
     return Env(game, shape, bare.num_actions, limit, *with_auto_reset(reset, advance, limit))
 
 
-def _pgx(name: str) -> Any:
+def _pgx(name: Any) -> Any:
     import warnings
 
     try:

@@ -2,6 +2,7 @@
 
     exact                            effective sample sizes and errors left: no training (C11, C12)
     <suite>/game=<game>/cell=<name>  a cell trained on a game with several seeds (C1 to C10)
+    atari_curve                      one Atari game, one seed: that all of it learns
 
 Light on purpose: what is heavy is imported inside the functions.
 """
@@ -41,7 +42,18 @@ def tasks(config: Config) -> list[Task]:
             params |= asdict(cell) | _host_numbers(config)
             seconds = _seconds(config, cell, params)
             found.append(Task(_key(config, game, cell), params, numbers, seconds, memory_mb=600.0))
+    if config.atari_curve:
+        found.append(_atari_curve(config))
     return found
+
+
+def _atari_curve(config: Config) -> Task:
+    from papers.ppo_scaling.host_spec import SANITY, cpu_seconds
+
+    own = {"kind": "atari_curve", "game": config.atari_curve, "steps": config.atari_curve_steps}
+    params = {**SANITY, **own}
+    seeds = (config.first_seed,)
+    return Task("atari_curve", params, seeds, cpu_seconds(params), memory_mb=900.0)
 
 
 def _key(config: Config, game: str, cell: Cell) -> str:
@@ -76,9 +88,9 @@ def _check_batch(config: Config, cell: Cell) -> None:
 def _seconds(config: Config, cell: Cell, params: Mapping[str, object]) -> float:
     """Predicted seconds of a core for one seed."""
     if config.suite not in COMPILED_SUITES:
-        from papers.ppo_scaling import host
+        from papers.ppo_scaling.host_spec import cpu_seconds
 
-        return host.cpu_seconds(params)
+        return cpu_seconds(params)
     act, learn = ACT_RATE[config.suite], LEARN_RATE[config.suite]
     if config.suite == "minatar" and config.network != "mlp":
         act, learn = act / CONVOLUTION_FACTOR, learn / CONVOLUTION_FACTOR
@@ -110,6 +122,7 @@ def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
     metric/<name>/<cell>            a metric, mean of the last two measurements
     points/<cell>, film/<cell>      for pictures: the first game and seed
     cells/<role>                    names of the cells that play a part in a claim
+    atari/<name>                    the one run on Atari, see `host.run_host_task`
     """
     import numpy as np
 
@@ -131,8 +144,25 @@ def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
     for cell, _, games in cells(config):
         runs = [outcomes[_key(config, game, cell)] for game in games]
         results |= _of_cell(cell.name, runs, pictures=cell in base_cells(config))
+    if config.atari_curve and "atari_curve" in outcomes:
+        results |= _of_atari(config, outcomes["atari_curve"])
     results |= analysis.derived(results)
     return {name: x for name, x in results.items() if not name.startswith("metric_curve/")}
+
+
+def _of_atari(config: Config, run: Outcome) -> dict[str, np.ndarray]:
+    import numpy as np
+
+    from papers.ppo_scaling.atari import has_scores, reference_scores
+
+    game = config.atari_curve
+    kept = ("curve", "spread", "games", "steps", "final", "film", "entropy", "feature_rank",
+            "dormant_eps1e-5", "weight_norm", "ess")  # fmt: skip
+    found = {f"atari/{name}": _short(np.asarray(run[name][0], np.float64)) for name in kept}
+    found["atari/game"] = np.asarray(game)
+    known = reference_scores(game) if has_scores(game) else (np.nan, np.nan)
+    found["atari/reference"] = np.asarray(known)
+    return found
 
 
 def _cards(config: Config) -> list[str]:
@@ -160,7 +190,8 @@ def _of_cell(name: str, runs: list[Outcome], pictures: bool) -> dict[str, np.nda
         if key in ("final", "untrained", "curve"):
             found[f"{key}/{name}"] = np.round(values, 4)
         elif values.ndim == 3:
-            found[f"metric/{key}/{name}"] = _short(values[..., -2:].mean(axis=-1))
+            late = values[..., values.shape[-1] // 2 :]  # step sizes, and with them ESS, end at 0
+            found[f"metric/{key}/{name}"] = _short(late.mean(axis=-1))
             found[f"metric_curve/{key}/{name}"] = _short(values)
         elif key == "hns":
             found[f"{key}/{name}"] = values

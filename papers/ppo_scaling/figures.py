@@ -64,7 +64,7 @@ def _triples(results: Results, names: Sequence[str]) -> list[tuple[float, float,
     return [tuple(results[f"iqm/{name}"]) for name in names]
 
 
-def _doublings(ax: Axes, numbers: Sequence[int], label: str) -> None:
+def _doublings(ax: Axes, numbers: Sequence[int] | np.ndarray, label: str) -> None:
     ax.set_xscale("log", base=2)
     ax.set_xticks(list(numbers), [str(n) for n in numbers])
     ax.minorticks_off()
@@ -86,7 +86,7 @@ def diagonal(results: Results) -> Figure:
     axes[0, 0].set_ylabel(f"IQM of the {SCORE}")
     axes[0, 0].set_title("Learning curves")
     numbers = [int(name.partition("x")[0]) for name in names]
-    plotting.band(axes[0, 1], numbers, _triples(results, names), "", LOOKS["few"])
+    plotting.band(axes[0, 1], np.asarray(numbers), _triples(results, names), "", LOOKS["few"])
     games = results["games"][: min(len(results[f"score/{name}"]) for name in names)]
     for row, game in enumerate(games):
         means = [results[f"score/{name}"][row].mean() for name in names]
@@ -112,7 +112,7 @@ def growth(results: Results) -> Figure:
     for ax, hold in zip(axes[0], holds, strict=True):
         for role, label in (("more", "more environments"), ("longer", "longer rollouts")):
             names = [few, *_names(results, f"{role}/{hold}")]
-            plotting.band(ax, sizes, _triples(results, names), label, LOOKS[role])
+            plotting.band(ax, np.asarray(sizes), _triples(results, names), label, LOOKS[role])
         _doublings(ax, sizes, "batch (transitions)")
         ax.set_title(f"{hold.replace('_', ' ').replace('num', 'number of')} held")
     axes[0, 0].set_ylabel(f"IQM of the final {SCORE}")
@@ -204,7 +204,7 @@ def metrics(results: Results) -> Figure:
 def variants(results: Results) -> Figure:
     """F5, F6 and the controls: the same two splits, other networks and algorithms."""
     few, many = _names(results, "base")
-    rows = {"PPO, shared": (few, many)}
+    rows: dict[str, tuple[str, ...]] = {"PPO, shared": (few, many)}
     for role, label in (("separate", "PPO, separate"), ("pqn", "PQN"), ("rnd", "PPO with RND"),
                         ("dummy", "EnvPool's extra step")):  # fmt: skip
         if f"cells/{role}" in results:
@@ -265,7 +265,7 @@ def coverage(results: Results) -> Figure:
     axes[0, 0].set_ylabel("random projection 2")
     numbers = [int(name.partition("x")[0]) for name in names]
     panels = [tuple(results[f"panel/coverage/{name}"][-1]) for name in names]
-    plotting.band(axes[0, 2], numbers, panels, "", LOOKS["few"])
+    plotting.band(axes[0, 2], np.asarray(numbers), panels, "", LOOKS["few"])
     _doublings(axes[0, 2], numbers, "environments")
     axes[0, 2].tick_params(axis="x", labelsize=7)
     axes[0, 2].set_ylabel("distinct states / batch")
@@ -307,7 +307,7 @@ def exact(results: Results) -> Figure:
     axes[0, 2].set_title("Bias of the targets", fontsize=10)
     words = ("environments (of 1,024)", "environments (of 256)", "rollout length (steps)")
     for ax, numbers, label in zip(axes[0], (n_envs, splits, lengths), words, strict=True):
-        _doublings(ax, sorted(numbers)[::2], label)
+        _doublings(ax, np.sort(numbers)[::2], label)
         ax.tick_params(axis="x", labelsize=8)
     plotting.legend_outside(fig, columns=3)
     return fig
@@ -333,6 +333,41 @@ def films(results: Results) -> Figure:
     return fig
 
 
+def atari(results: Results) -> Figure:
+    """The one run on Atari: scores of whole games as they were learned from."""
+    fig, axes = plotting.figure(1, 1, height=4.0)
+    ax = axes[0, 0]
+    mean, games = results["atari/curve"], results["atari/games"]
+    half = 1.96 * results["atari/spread"] / np.sqrt(np.maximum(games, 1))
+    shown = np.flatnonzero(games > 0)
+    band = [(mean[i], mean[i] - half[i], mean[i] + half[i]) for i in shown]
+    label = f"one run, {int(games.sum())} games (95 % over the games of a point)"
+    plotting.band(ax, list(results["atari/steps"][shown] / 1000), band, label, LOOKS["few"])
+    for level, name, line in zip(results["atari/reference"], ("random", "human"), (":", "--"),
+                                 strict=True):  # fmt: skip
+        ax.axhline(float(level), color=plotting.NEUTRAL, linestyle=line, label=f"{name} play")
+    ax.set_xlabel("decisions (thousands; 4 frames each)")
+    ax.set_ylabel("score of a game")
+    ax.set_title(f"Atari: {results['atari/game']}")
+    plotting.legend_outside(fig, columns=3)
+    return fig
+
+
+def atari_film(results: Results) -> Figure:
+    """What that agent sees after training, every eighth decision."""
+    frames = results["atari/film"]
+    fig, axes = plotting.figure(1, len(frames), height=2.4)
+    for column, frame in enumerate(frames):
+        ax = axes[0, column]
+        ax.imshow(frame, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.grid(visible=False)
+        ax.set_title(f"t = {8 * column}", fontsize=10)
+    fig.suptitle(f"Atari: {results['atari/game']}", x=0.01, ha="left", fontsize="medium")
+    return fig
+
+
 DRAWINGS: dict[str, tuple[Callable[[Results], Figure], str]] = {
     "exact": (exact, ""),
     "diagonal": (diagonal, "iqm_curve/{few}"),
@@ -344,5 +379,7 @@ DRAWINGS: dict[str, tuple[Callable[[Results], Figure], str]] = {
     "sensitivity": (sensitivity, "cells/lr"),
     "coverage": (coverage, "points/{few}"),
     "films": (films, "film/{few}"),
+    "atari": (atari, "atari/curve"),
+    "atari_film": (atari_film, "atari/film"),
 }
 """Every figure, and the array without which it is left out."""

@@ -7,6 +7,8 @@ minibatch of 256 of its transitions, whatever the configuration's own, after the
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
@@ -14,10 +16,9 @@ from jaxtyping import Array, Float, Key
 from papers.ppo_scaling import method
 from papers.ppo_scaling.envs import Env
 from papers.ppo_scaling.networks import Net
-from papers.ppo_scaling.train import Learner, TrainState, start_envs
+from papers.ppo_scaling.train import Algorithm, Hyper, one_gradient, start_envs
 
 PROBE_STATES = 2048
-GRADIENT_STREAM = 2**31
 
 
 def probe_states(env: Env, key: Key[Array, ""], n: int = PROBE_STATES) -> Array:
@@ -25,7 +26,7 @@ def probe_states(env: Env, key: Key[Array, ""], n: int = PROBE_STATES) -> Array:
     n_envs = 64
     now = start_envs(env, key, n_envs)
 
-    def step(carry: tuple[Array, Array], t: Array) -> tuple[tuple[Array, Array], Array]:
+    def step(carry: tuple[Any, Array], t: Array) -> tuple[tuple[Any, Array], Array]:
         state, obs = carry
         keys = jax.vmap(jax.random.fold_in, (0, None))(now.keys, t)
         pairs = jax.vmap(jax.random.split)(keys)
@@ -39,21 +40,27 @@ def probe_states(env: Env, key: Key[Array, ""], n: int = PROBE_STATES) -> Array:
 
 
 def measure(
-    env: Env, net: Net, learner: Learner, state: TrainState, probe: Array
+    env: Env,
+    net: Net,
+    algorithm: Algorithm,
+    params: Any,
+    data: Any,
+    key: Key[Array, ""],
+    hp: Hyper,
+    probe: Array,
 ) -> dict[str, Float[Array, ""]]:
     """Every metric of one agent at one moment.
 
-    Names hold thresholds. Those with a policy's probabilities are left out for PQN, whose policy is
-    a maximum; `policy_variance` then is that of the greedy action.
+    `data` are the transitions of the newest rollout as the loss learns from them (`make_batch`), so
+    that the shape of the rollout does not matter here. Names hold thresholds. Those with a policy's
+    probabilities are left out for PQN, whose policy is a maximum; `policy_variance` then is that of
+    the greedy action.
     """
-    params = state.learner.params
     heads = net.apply(params, probe)
-    pqn = "q" in params
-    key = jax.random.fold_in(state.key, GRADIENT_STREAM)
-    grads = learner.gradient(state.learner, state.last, state.envs.obs, key, state.hp)
+    grads = one_gradient(algorithm, net, params, data, key, hp)
     kurtosis, zeros = method.grad_kurtosis(grads)
     probs = jax.nn.softmax(heads.logits)
-    if pqn:
+    if algorithm == "pqn":
         probs = jax.nn.one_hot(heads.logits.argmax(axis=1), env.n_actions, dtype=jnp.float32)
     found = {
         **of_features(heads.features),
@@ -64,10 +71,10 @@ def measure(
         "grad_kurtosis_raw": method.grad_kurtosis(grads, log=False)[0],
         "grad_zeros": zeros,
         "policy_variance": method.policy_variance(probs),
-        "coverage": visited(env, state.last.obs),
+        "coverage": visited(env, data[0]),
     }
-    if not pqn:
-        found |= drift(net, state)
+    if algorithm == "ppo":
+        found |= drift(net, params, *data)
     return {name: jnp.asarray(x, jnp.float32) for name, x in found.items()}
 
 
@@ -81,13 +88,11 @@ def of_features(features: Float[Array, "n d"]) -> dict[str, Array]:
     }
 
 
-def drift(net: Net, state: TrainState) -> dict[str, Array]:
-    """How far the update went from the policy that made the rollout."""
-    rollout = state.last
-    obs = rollout.obs.reshape(-1, *rollout.obs.shape[2:])
-    log_pi = jax.nn.log_softmax(net.apply(state.learner.params, obs).logits)
-    new = jnp.take_along_axis(log_pi, rollout.actions.reshape(-1, 1), axis=1)[:, 0]
-    log_ratio = new - rollout.log_probs.reshape(-1)
+def drift(net: Net, params: Any, obs: Array, batch: method.PPOBatch) -> dict[str, Array]:
+    """How far an update went from the policy that made its batch."""
+    log_pi = jax.nn.log_softmax(net.apply(params, obs).logits)
+    new = jnp.take_along_axis(log_pi, batch.actions[:, None], axis=1)[:, 0]
+    log_ratio = new - batch.log_probs
     return {
         "ess": method.ess(log_ratio),
         "kl_k1": -log_ratio.mean(),
@@ -95,9 +100,8 @@ def drift(net: Net, state: TrainState) -> dict[str, Array]:
     }
 
 
-def visited(env: Env, obs: Array) -> Float[Array, ""]:
-    """Coverage of one rollout: share of distinct states; on a grid where states are continuous."""
-    flat = obs.reshape(-1, *env.obs_shape)
+def visited(env: Env, flat: Array) -> Float[Array, ""]:
+    """Coverage of n states: share of distinct ones; of a grid's cells where they are continuous."""
     if flat.dtype == jnp.bool_ or env.name in ("ring", "grid"):
         return method.unique_share(flat)
     box = jnp.array([2.4, 0.2095], jnp.float32)

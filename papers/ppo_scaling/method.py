@@ -348,7 +348,7 @@ def dormant(
     if (eps is None) == (tau is None):
         raise ValueError("dormant needs one of eps and tau.")
     means = jnp.abs(features).mean(axis=0)
-    quiet = means < eps if eps is not None else means <= tau * means.mean()
+    quiet = means <= tau * means.mean() if tau is not None else means < eps
     return quiet.astype(features.dtype).mean()
 
 

@@ -65,7 +65,7 @@ class Hyper(NamedTuple):
 
 
 def hyper(
-    iterations: float,
+    iterations: int | float,
     *,
     lr: float = 2.5e-4,
     gamma: float = 0.99,
@@ -156,24 +156,14 @@ def make_learner(
         raise ValueError(f"algorithm must be ppo or pqn; got {algorithm!r}.")
     if segment is not None and (segment < 1 or spec.n_ro % segment):
         raise ValueError(f"segments of {segment} steps must divide rollouts of {spec.n_ro}.")
-    prepare, loss, act = (
-        (_ppo_data, _ppo_objective, _sample)
-        if algorithm == "ppo"
-        else (_pqn_data, _pqn_objective, _epsilon_greedy)
-    )
+    batch = make_batch(algorithm, net, bootstrap_truncation, segment)
+    loss = _OBJECTIVES[algorithm]
+    act = _sample if algorithm == "ppo" else _epsilon_greedy
 
     def init(key: Key[Array, ""]) -> LearnState:
         params = net.init(key)
         epsilon = jnp.ones((), jnp.float32)
         return LearnState(params, optimiser().init(params), jnp.zeros((), jnp.int32), epsilon)
-
-    def batch(state: LearnState, rollout: Rollout, last_obs: Array, hp: Hyper) -> Any:
-        last_values = net.apply(state.params, last_obs).value
-        if not bootstrap_truncation:
-            never = jnp.zeros_like(rollout.truncated)
-            over = rollout.terminated | rollout.truncated
-            rollout = rollout._replace(terminated=over, truncated=never)
-        return prepare(rollout, last_values, segment, hp)
 
     def learn(
         state: LearnState, rollout: Rollout, last_obs: Array, key: Key[Array, ""], hp: Hyper
@@ -192,12 +182,44 @@ def make_learner(
     def gradient(
         state: LearnState, rollout: Rollout, last_obs: Array, key: Key[Array, ""], hp: Hyper
     ) -> Any:
-        order = jax.random.permutation(key, spec.batch_size)[: min(256, spec.batch_size)]
-        part = jax.tree.map(lambda x: x[order], batch(state, rollout, last_obs, hp))
-        return jax.grad(lambda p: loss(net, p, part, spec.norm_adv, hp)[0])(state.params)
+        data = batch(state, rollout, last_obs, hp)
+        return one_gradient(algorithm, net, state.params, data, key, hp, spec.norm_adv)
 
     return Learner(init, lambda s, o, k: act(net, s, o, k),
                    lambda s, o: net.apply(s.params, o).value, learn, gradient)  # fmt: skip
+
+
+def make_batch(
+    algorithm: Algorithm, net: Net, bootstrap_truncation: bool = True, segment: int | None = None
+) -> Callable[[LearnState, Rollout, Array, Hyper], Any]:
+    """(state, rollout, last_obs, hp) -> what the loss learns from, T N transitions in a row."""
+    prepare = _ppo_data if algorithm == "ppo" else _pqn_data
+
+    def batch(state: LearnState, rollout: Rollout, last_obs: Array, hp: Hyper) -> Any:
+        last_values = net.apply(state.params, last_obs).value
+        if not bootstrap_truncation:
+            never = jnp.zeros_like(rollout.truncated)
+            over = rollout.terminated | rollout.truncated
+            rollout = rollout._replace(terminated=over, truncated=never)
+        return prepare(rollout, last_values, segment, hp)
+
+    return batch
+
+
+def one_gradient(
+    algorithm: Algorithm,
+    net: Net,
+    params: Any,
+    data: Any,
+    key: Key[Array, ""],
+    hp: Hyper,
+    norm_adv: bool = True,
+) -> Any:
+    """The loss's gradient on 256 transitions of a batch (all, where there are fewer)."""
+    size = len(data[0])
+    order = jax.random.permutation(key, size)[: min(256, size)]
+    part = jax.tree.map(lambda x: x[order], data)
+    return jax.grad(lambda p: _OBJECTIVES[algorithm](net, p, part, norm_adv, hp)[0])(params)
 
 
 def optimiser() -> optax.GradientTransformation:
@@ -312,6 +334,12 @@ def _pqn_objective(
     return loss, {"value_loss": loss}
 
 
+_OBJECTIVES: dict[str, Callable[..., tuple[Array, Logs]]] = {
+    "ppo": _ppo_objective,
+    "pqn": _pqn_objective,
+}
+
+
 def _sample(net: Net, state: LearnState, obs: Array, keys: Key[Array, " N"]) -> Acted:
     heads = net.apply(state.params, obs)
     actions = jax.vmap(jax.random.categorical)(keys, heads.logits).astype(jnp.int32)
@@ -376,7 +404,7 @@ def start_envs(env: Env, key: Key[Array, ""], n_envs: int, stagger: int = 0) -> 
 
     def step(carry: tuple[Any, Array], t: Array) -> tuple[tuple[Any, Array], None]:
         def one(state: Any, obs: Array, key: Array, index: Array) -> tuple[Any, Array]:
-            choose, move = jax.random.split(jax.random.fold_in(key, 2**31 + 1 + t))
+            choose, move = jax.random.split(jax.random.fold_in(key, t + jnp.uint32(2**31 + 1)))
             action = jax.random.randint(choose, (), 0, env.n_actions)
             now = env.step(state, action, move)
             late = t * n_envs < index * stagger

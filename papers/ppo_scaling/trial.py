@@ -22,14 +22,15 @@ from papers.ppo_scaling.envs import Env
 from papers.ppo_scaling.measure import measure, probe_states, projected
 from papers.ppo_scaling.method import BatchSpec
 from papers.ppo_scaling.networks import Net
-from papers.ppo_scaling.train import Learner, LearnState, TrainState
+from papers.ppo_scaling.train import Envs, Learner, LearnState, Rollout, TrainState
+from shared.experiment.errors import BadInput
 from shared.experiment.spec import Outcome, Run, Task
 from shared.gpu.memory import over_seeds_fitted
 from shared.gpu.seeds import seed_keys
 
 PQN_LAMBDA, PQN_GRAD_NORM = 0.65, 10.0
 FILM_FRAMES, FILM_EVERY = 6, 8
-_EVALUATION, _FILM = 2**30, 2**30 + 2**29
+_EVALUATION, _FILM, _GRADIENT = 2**30, 2**30 + 2**29, 2**31
 """Numbers of streams; iterations of training stay below."""
 
 
@@ -39,7 +40,7 @@ class Agent(NamedTuple):
     game: str
     algorithm: Literal["ppo", "pqn"]
     encoder: Literal["shared", "separate"]
-    network: str
+    network: Literal["mlp", "minatar", "nature"]
     hidden: tuple[int, ...]
     episodes: int
     in_turn: bool
@@ -66,6 +67,8 @@ def setting(config: Config, game: str, cell: Cell) -> Setting:
         network = "minatar" if config.suite == "minatar" else "mlp"
     image_on_cpu = config.suite == "minatar" and jax.default_backend() == "cpu"
     in_turn = config.seed_axis == "map" or (config.seed_axis == "auto" and image_on_cpu)
+    if cell.algorithm == "rnd":
+        raise BadInput(f"rnd is for suite atari; got {config.suite}.")
     agent = Agent(game, cell.algorithm, cell.encoder, network, config.hidden,
                   config.evaluation_episodes, in_turn)  # fmt: skip
     return Setting(agent, spec, cell.stagger, cell.segment, cell.dummy,
@@ -101,14 +104,15 @@ def run_trial(task: Task, run: Run) -> Outcome:
     programs, played = _programs(made), _played(made.agent)
     hp = hyper(config, cell, made.iterations_each * config.evaluations)
     keys = seed_keys(task.seeds, "ppo_scaling")
-    start = programs.start(keys, hp)
+    start = _start(programs, played, keys, hp)
     untrained = np.asarray(played.score(start.learner, keys))
     probe = _probe(game)
 
     def chunk(state: TrainState) -> tuple[TrainState, dict[str, Array]]:
         state, logs = programs.train(state)
         score = played.score(state.learner, keys)
-        return state, logs | programs.measure(state, probe) | {"score": score}
+        found = played.measure(state.learner.params, programs.batch(state), keys, state.hp, probe)
+        return state, logs | found | {"score": score}
 
     final, history = run.loop(
         start,
@@ -132,19 +136,36 @@ def run_trial(task: Task, run: Run) -> Outcome:
     return outcome
 
 
-class Played(NamedTuple):
-    """Compiled, each over stacked seeds: what an agent earns, and frames of an episode."""
+def _start(
+    programs: Programs, played: Played, keys: Key[Array, " seeds"], hp: train.Hyper
+) -> TrainState:
+    """What `train.make_ppo`'s init gives, over seeds, from programs that many cells share."""
+    streams = jax.vmap(lambda key: jax.random.split(key, 3))(keys)
+    hp = jax.tree.map(lambda x: jnp.broadcast_to(x, keys.shape), hp)
+    learner = played.init(streams[:, 0])
+    learner = learner._replace(epsilon=jnp.copy(hp.epsilon_first))  # buffers are donated once
+    now = programs.envs(streams[:, 1])
+    shapes = jax.eval_shape(programs.rollout, learner, now)
+    last = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    return TrainState(learner, now, last, streams[:, 2], hp)
 
+
+class Played(NamedTuple):
+    """Compiled for an agent, each over stacked seeds; the shape of its batches does not matter."""
+
+    init: Callable[[Key[Array, " seeds"]], LearnState]
+    measure: Callable[..., dict[str, Array]]
     score: Callable[[LearnState, Key[Array, " seeds"]], Float[Array, " seeds"]]
     film: Callable[[LearnState, Key[Array, " seeds"]], Array]
 
 
 class Programs(NamedTuple):
-    """Compiled, each over stacked seeds."""
+    """Compiled for a cell, each over stacked seeds."""
 
-    start: Callable[[Key[Array, " seeds"], train.Hyper], TrainState]
+    envs: Callable[[Key[Array, " seeds"]], Envs]
+    rollout: Callable[[LearnState, Envs], Rollout]
     train: Callable[[TrainState], tuple[TrainState, dict[str, Array]]]
-    measure: Callable[[TrainState, Array], dict[str, Array]]
+    batch: Callable[[TrainState], Any]
 
 
 def network(agent: Agent, env: Env) -> Net:
@@ -171,7 +192,18 @@ def _probe(game: str) -> Array:
 def _played(agent: Agent) -> Played:
     """Compiled once in a process for all shapes of batches."""
     env = envs.make(agent.game)
-    learner = train.make_learner(agent.algorithm, network(agent, env), BatchSpec(4, 4))
+    net = network(agent, env)
+    learner = train.make_learner(agent.algorithm, net, BatchSpec(4, 4))
+
+    def measured(
+        params: Any, data: Any, key: Key[Array, ""], hp: train.Hyper, probe: Array
+    ) -> dict[str, Array]:
+        key = jax.random.fold_in(key, jnp.uint32(_GRADIENT))
+        return measure(env, net, agent.algorithm, params, data, key, hp, probe)
+
+    def over(*stacked: Any) -> dict[str, Array]:
+        *each, probe = stacked
+        return _every(agent)(lambda *one: measured(*one, probe))(*each)
 
     def score(state: LearnState, key: Key[Array, ""]) -> Array:
         key = jax.random.fold_in(key, _EVALUATION)  # the same starts at every evaluation
@@ -181,7 +213,12 @@ def _played(agent: Agent) -> Played:
         return film(env, learner, state, jax.random.fold_in(key, _FILM))
 
     every = _every(agent)
-    return Played(jax.jit(every(score)), jax.jit(every(shown)))
+    return Played(
+        jax.jit(jax.vmap(learner.init)),
+        jax.jit(over),
+        jax.jit(every(score)),
+        jax.jit(every(shown)),
+    )
 
 
 @functools.lru_cache(maxsize=4)
@@ -198,9 +235,13 @@ def _programs(made: Setting) -> Programs:
     learner = train.make_learner(agent.algorithm, net, made.spec, **how)
     how["algorithm"] = agent.algorithm
 
-    def start(key: Key[Array, ""], hp: train.Hyper) -> TrainState:
-        init, _ = train.make_ppo(env, net, made.spec, hp, stagger=made.stagger, **how)
-        return init(key)
+    batch = train.make_batch(agent.algorithm, net, made.bootstrap_truncation, made.segment or None)
+
+    def worlds(key: Key[Array, ""]) -> Envs:
+        return train.start_envs(env, key, made.spec.n_envs, made.stagger)
+
+    def rollout(state: LearnState, now: Envs) -> Rollout:
+        return train.collect(env, learner, state, now, made.spec.n_ro)[1]
 
     def chunk(state: TrainState) -> tuple[TrainState, dict[str, Array]]:
         _, update = train.make_ppo(env, net, made.spec, state.hp, **how)
@@ -208,17 +249,15 @@ def _programs(made: Setting) -> Programs:
         sums = {name: logs.pop(name).sum() for name in ("return_sum", "episodes")}
         return state, {name: x.mean() for name, x in logs.items()} | sums
 
-    def measured(state: TrainState, probe: Array) -> dict[str, Array]:
-        return measure(plain, net, learner, state, probe)
-
-    def over(state: TrainState, probe: Array) -> dict[str, Array]:
-        return _every(agent)(lambda s: measured(s, probe))(state)
+    def data(state: TrainState) -> Any:
+        return batch(state.learner, state.last, state.envs.obs, state.hp)
 
     turn = jax.jit(_every(agent)(chunk), donate_argnums=0)
     return Programs(
-        jax.jit(jax.vmap(start, (0, None))),
+        jax.jit(jax.vmap(worlds)),
+        jax.vmap(rollout),
         turn if agent.in_turn else over_seeds_fitted(chunk),
-        jax.jit(over),
+        jax.jit(jax.vmap(data)),
     )
 
 

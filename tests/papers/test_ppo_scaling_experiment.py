@@ -36,8 +36,8 @@ def outcome(rng, seeds, points, level):
     metrics = {name: real(seeds, points) for name in (*analysis.PANELS, "critic_feature_rank")}
     return {
         **metrics,
-        "curve": level + 0.1 * real(seeds, points),
-        "final": level + 0.1 * real(seeds),
+        "curve": level + 0.05 * real(seeds, points),
+        "final": level + 0.05 * real(seeds),
         "untrained": real(seeds),
         "points": real(seeds, 512, 2),
         "film": np.abs(real(seeds, 6, 10, 10)),
@@ -48,7 +48,7 @@ def made_up(config, theory, level=lambda cell: 1.0, seed=0):
     """Results as if each cell's returns lay around `level(cell)`, in units of a reference."""
     rng = np.random.default_rng(seed)
     outcomes = {"exact": theory}
-    for task in tasks(config)[1:]:
+    for task in (task for task in tasks(config) if task.params["kind"] == "train"):
         low, high = analysis.NORMALISERS[task.params["game"]]
         found = outcome(rng, len(task.seeds), config.evaluations, level(cell_from(task.params)))
         for name in ("curve", "final"):
@@ -129,7 +129,10 @@ def test_cells_of_the_evidence():
 
 
 def test_a_task_holds_its_cell():
-    for task in tasks(PRESETS["cpu"])[1:]:
+    *trained, curve = tasks(PRESETS["cpu"])[1:]
+    assert curve.key == "atari_curve" and curve.params["suite"] == "atari"
+    assert curve.seeds == (0,) and curve.params["steps"] == 400_000
+    for task in trained:
         assert cell_from(task.params).name == task.key.rpartition("cell=")[2]
     assert Cell(8, 128).name == "8x128"
 
@@ -210,7 +213,7 @@ def test_verdicts_where_everything_is_as_the_paper_says(theory):
 
 def test_verdicts_where_nothing_is_there(theory):
     results = made_up(SMALL, theory)
-    for number in (1, 2, 3, 5, 9):
+    for number in (1, 3, 5, 9):
         assert judged(results, number) is Verdict.NOT_REPRODUCED, number
     assert judged(results, 6) is Verdict.REPRODUCED  # no gain is hardly any
     assert judged(results, 8) in (Verdict.PARTLY, Verdict.NOT_REPRODUCED)
@@ -232,7 +235,7 @@ def test_too_few_runs_decide_nothing(theory):
 def test_metrics_are_judged_by_their_signs():
     def estimates(*signs):
         return [
-            Estimate(s, s - 0.5, s + 0.5, f"m ({'+' if up > 0 else '-'})")
+            Estimate(float(s), s - 0.5, s + 0.5, f"m ({'+' if up > 0 else '-'})")
             for s, up in zip(signs, claims.EXPECTED.values(), strict=True)
         ]
 

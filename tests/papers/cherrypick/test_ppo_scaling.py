@@ -1,6 +1,7 @@
 """Batches, targets, losses and metrics by hand: run `python` or `pytest` on this file."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from papers.ppo_scaling.method import (
@@ -24,9 +25,14 @@ def close(value, expected):
     np.testing.assert_allclose(np.asarray(value), expected, rtol=1e-4, atol=1e-6)
 
 
+def f32(values):
+    """Single precision."""
+    return jnp.asarray(values, jnp.float32)
+
+
 def column(*values):
     """One environment, time first."""
-    return np.float32(values)[:, None]
+    return f32(values)[:, None]
 
 
 def test_batches():
@@ -36,39 +42,39 @@ def test_batches():
 
 
 def test_targets():
-    done = np.array([0, 0, 1, 0, 0], bool)[:, None]
+    done = jnp.array([0, 0, 1, 0, 0], bool)[:, None]
     r, v = column(1, 0, 2, 0, 1), column(0.5, 0.4, 0.3, 0.2, 0.1)
-    advantages, returns = gae(r, v, done, np.float32([0.6]), 0.99, 0.95)
+    advantages, returns = gae(r, v, done, f32([0.6]), 0.99, 0.95)
     close(advantages[:, 0], [2.30284692, 1.49585, 1.7, 1.304107, 1.494])
-    close(returns, np.asarray(advantages) + v)
-    cut, _ = gae(r, v, done, np.float32([0.6]), 0.99, 0.95, done, np.full_like(v, 7))
+    close(returns, advantages + v)
+    cut, _ = gae(r, v, done, f32([0.6]), 0.99, 0.95, done, jnp.full_like(v, 7))
     close(cut[2, 0], 2 + 0.99 * 7 - 0.3)
-    targets = q_lambda(r[:4], v[:4], done[:4], np.float32([0.6]), 0.99, 0.65)
+    targets = q_lambda(r[:4], v[:4], done[:4], f32([0.6]), 0.99, 0.65)
     close(targets[:, 0], [2.03367633, 1.39095, 2, 0.594])
 
 
 def test_losses():
-    logits = np.zeros((2, 2), np.float32)
-    old = np.log(np.float32([0.5, 0.25]))
-    batch = PPOBatch(np.array([0, 1]), old, np.float32([0, 0]), np.float32([1, -1]),
-                     np.float32([1, 0.05]))  # fmt: skip
-    loss, aux = ppo_loss(logits, np.float32([0.5, 0.05]), batch, 0.1, 0.5, 0.0, norm_adv=False)
+    logits = jnp.zeros((2, 2), jnp.float32)
+    old = jnp.log(f32([0.5, 0.25]))
+    batch = PPOBatch(jnp.array([0, 1]), old, f32([0, 0]), f32([1, -1]),
+                     f32([1, 0.05]))  # fmt: skip
+    loss, aux = ppo_loss(logits, f32([0.5, 0.05]), batch, 0.1, 0.5, 0.0, norm_adv=False)
     close(aux.policy_loss, (-1 + 2) / 2)  # the ratio 2 of a bad action is not clipped
     close(aux.value_loss, 0.5 * (0.9**2 + 0) / 2)
     close(loss, 0.5 + 0.5 * 0.2025)
     assert float(aux.clip_fraction) == 0.5
-    q = np.float32([[1, 2], [3, 4]])
-    close(pqn_loss(q, np.array([1, 0]), np.float32([0, 2])), (4 + 1) / 2)
+    q = f32([[1, 2], [3, 4]])
+    close(pqn_loss(q, jnp.array([1, 0]), f32([0, 2])), (4 + 1) / 2)
 
 
 def test_metrics():
-    found = ranks(np.eye(16, dtype=np.float32))
+    found = ranks(jnp.eye(16))
     assert [int(x) for x in (found.feature_rank, found.srank, found.count_rank)] == [16] * 3
-    features = np.float32([[0, 1e-6, 1, 2], [0, 2e-6, 3, 0], [0, 0, 2, 1]])
+    features = f32([[0, 1e-6, 1, 2], [0, 2e-6, 3, 0], [0, 0, 2, 1]])
     assert dormant(features, eps=1e-5) == 0.5 and dormant(features, tau=0.025) == 0.5
-    close(ess(np.log(np.float32([1, 2, 0.5, 1]))), 0.81)
-    close(policy_variance(np.float32([[0.9, 0.1], [0.5, 0.5], [0.1, 0.9]])), 0.1066667)
-    close(unique_share(np.float32([[0, 1], [1, 0], [0, 1], [1, 1]])), 0.75)
+    close(ess(jnp.log(f32([1, 2, 0.5, 1]))), 0.81)
+    close(policy_variance(f32([[0.9, 0.1], [0.5, 0.5], [0.1, 0.9]])), 0.1066667)
+    close(unique_share(f32([[0, 1], [1, 0], [0, 1], [1, 1]])), 0.75)
     draws = jax.random.normal(jax.random.key(0), (200_000,))
     assert abs(float(grad_kurtosis(draws)[0]) - 7) < 0.3
 
