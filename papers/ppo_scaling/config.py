@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
+from shared.experiment.errors import BadInput, require
+
 Suite = Literal["cartpole", "minatar", "atari", "procgen", "continuous"]
 COMPILED_SUITES = ("cartpole", "minatar")
 MINATAR = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
@@ -125,39 +127,39 @@ class Config:
                      "many_envs", "evaluations", "evaluation_episodes",
                      "atari_curve_steps")  # fmt: skip
         for name in least_one:
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("first_seed", "side_games"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+            require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         for name in ("lr", "clip"):
             value = getattr(self, name)
-            _require(value is None or value > 0, name, value, "positive")
+            require(value is None or value > 0, name, value, "positive")
         for value in (self.gamma, self.lam, *self.gamma_grid):
-            _require(value is None or 0 <= value <= 1, "gamma and lam", value, "in [0, 1]")
+            require(value is None or 0 <= value <= 1, "gamma and lam", value, "in [0, 1]")
         for value in (*self.growth, *self.epochs_grid, *self.diagonal):
-            _require(value >= 1, "diagonal, growth and epochs-grid", value, "at least 1")
+            require(value >= 1, "diagonal, growth and epochs-grid", value, "at least 1")
         for value in self.growth_holds:
             allowed = ("num_minibatches", "minibatch_size")
-            _require(value in allowed, "growth-holds", value, " or ".join(allowed))
+            require(value in allowed, "growth-holds", value, " or ".join(allowed))
         for value in self.controls:
             allowed = ("cut", "stagger", "dummy")
-            _require(value in allowed, "controls", value, "cut, stagger or dummy")
+            require(value in allowed, "controls", value, "cut, stagger or dummy")
         self._check_games()
         for n_envs in (self.many_envs, *self.diagonal):
-            _require(self.batch_size % n_envs == 0, "many-envs and diagonal", n_envs,
+            require(self.batch_size % n_envs == 0, "many-envs and diagonal", n_envs,
                      f"a divisor of the batch of {self.n_envs} x {self.n_ro}")  # fmt: skip
 
     def _check_games(self) -> None:
-        _require(self.suite in SUITE_GAMES, "suite", self.suite, ", ".join(SUITE_GAMES))
+        require(self.suite in SUITE_GAMES, "suite", self.suite, ", ".join(SUITE_GAMES))
         known = {"cartpole": ("cartpole",), "minatar": MINATAR}.get(self.suite, ())
         for game in self.games if known else ():
             if (name := plain_name(game)) not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f" Did you mean {near[0]}?" if near else ""
-                raise ValueError(
+                raise BadInput(
                     f"games of suite {self.suite} are {', '.join(known)}; got {game}.{hint}"
                 )
         if self.rnd_games and self.suite != "atari":
-            raise ValueError(f"rnd-games need suite atari; got {self.suite}.")
+            raise BadInput(f"rnd-games need suite atari; got {self.suite}.")
 
     @property
     def batch_size(self) -> int:
@@ -180,11 +182,6 @@ def plain_name(game: str) -> str:
     """SpaceInvaders, minatar-space_invaders, space-invaders -> space_invaders."""
     spaced = "".join(f"_{c.lower()}" if c.isupper() else c for c in game).strip("_")
     return spaced.replace("-", "_").removeprefix("minatar_").replace("__", "_")
-
-
-def _require(holds: bool, name: str, value: object, allowed: str) -> None:
-    if not holds:
-        raise ValueError(f"{name.replace('_', '-')} must be {allowed}; got {value}.")
 
 
 # Cells --------------------------------------------------------------------------------------------
@@ -320,12 +317,12 @@ PRESETS = {
     # The evidence kept in git.
     "cpu": Config(
         seeds=8,
-        side_seeds=3,
+        side_seeds=6,
         steps=262_144,
         network="mlp",
-        side_games=2,
+        side_games=1,
         diagonal=(1, 2, 4, 16, 32, 64, 256, 512, 1024),
-        growth=(2, 4),
+        growth=(4,),
         growth_holds=("num_minibatches", "minibatch_size"),
         epochs_grid=(16,),
         compare_separate=True,
