@@ -23,7 +23,7 @@ from shared.experiment.store import RunFolder
 
 
 class Walks:
-    """N walks on a line, action 1 goes up; past 3 they end, after 4 steps they are cut off."""
+    """N walks on a line, action 1 goes up; past 3 they end, after 5 steps they are cut off."""
 
     def __init__(self, n_envs: int, seed: int, fail_at: int | None = None) -> None:
         self.facts = Facts("walk", n_envs, (3,), np.dtype(np.float32), 2)
@@ -48,7 +48,7 @@ class Walks:
         rewards = self._place.astype(np.float32)
         self._score = self._score + rewards
         terminated = self._place > 3
-        truncated = (self._age >= 4) & ~terminated
+        truncated = (self._age >= 5) & ~terminated
         over, final = terminated | truncated, self._show()
         scores = np.where(over, self._score, 0.0)
         for i in np.flatnonzero(over):
@@ -59,7 +59,7 @@ class Walks:
         pass
 
     def _show(self) -> np.ndarray:
-        columns = (self._place, self._age / 4, np.ones(len(self._rngs)))
+        columns = (self._place, self._age / 5, np.ones(len(self._rngs)))
         return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -176,7 +176,7 @@ def test_a_replay_that_leads_elsewhere_is_noticed() -> None:
     cell = cell_of()
     state, _ = cell.chunk(cell.start(jax.random.key(1)))
     changed = state.actions.copy()
-    changed[3] = 1 - changed[3]
+    changed[15] = 1 - changed[15]
     cell.world.close()
     cell.world.start(5)
     with pytest.raises(Damaged, match="led elsewhere than before"):
