@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from shared.experiment.spec import Claim, Estimate, Results, Verdict
 
-LEAST_RUNS = 6  # of a cell, over games and seeds; with fewer, nothing is decided
+LEAST_RUNS = 5  # of a cell, over games and seeds; with fewer, nothing is decided
 HARDLY = 0.15  # a change of score within this, up or down, counts as hardly any
 FURTHER_SUITES = ("procgen", "continuous")
 EXPECTED = {

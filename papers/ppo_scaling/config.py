@@ -317,7 +317,7 @@ PRESETS = {
     # The evidence kept in git.
     "cpu": Config(
         seeds=8,
-        side_seeds=6,
+        side_seeds=5,
         steps=262_144,
         network="mlp",
         side_games=1,
@@ -331,6 +331,7 @@ PRESETS = {
         gamma_grid=(0.95, 0.995),
         controls=("cut", "stagger"),
         atari_curve="Pong",
+        atari_curve_steps=300_000,
         evaluations=8,
     ),
     # The paper's own scale, for GPUs and weeks.
