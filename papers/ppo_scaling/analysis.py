@@ -19,13 +19,13 @@ Array = np.ndarray
 SEED = 0
 NORMALISERS: dict[str, tuple[float, float]] = {
     "cartpole": (22.0, 500.0),
-    "breakout": (0.4, 10.0),
-    "asterix": (0.4, 3.0),
-    "space_invaders": (3.0, 60.0),
+    "breakout": (0.4, 4.0),
+    "asterix": (0.4, 1.2),
+    "space_invaders": (4.0, 16.0),
     "freeway": (0.0, 50.0),
     "seaquest": (0.1, 5.0),
 }
-"""Return of a random policy, and the reference: about what a run of `cpu` reaches (MinAtar)."""
+"""Return of a random policy, and the reference: about what 8 x 128 reaches in `cpu` (MinAtar)."""
 PANELS = ("feature_rank", "dormant_eps1e-5", "weight_norm", "grad_kurtosis_log", "policy_variance",
           "ess", "coverage")  # fmt: skip
 """Metrics of which curves are kept."""
@@ -34,31 +34,38 @@ WORTH = 0.1
 
 
 def derived(results: Results) -> dict[str, Array]:
-    """Scores, IQMs and metric curves with intervals, by cell."""
+    """Scores, IQMs and metric curves with intervals, by cell.
+
+    `iqm/<cell>` and `iqm_curve/<cell>` are over all games of a cell; `common/<cell>` and the
+    metrics over the games that all cells have (`common_games`), so that a figure can compare them.
+    """
     names = [key.removeprefix("final/") for key in results if key.startswith("final/")]
-    found: dict[str, Array] = {}
+    own = [name for name in names if not name.endswith("-rnd")]
+    common = min(len(results[f"final/{name}"]) for name in own)
+    found: dict[str, Array] = {"common_games": results["games"][:common]}
     for name in names:
         scores = normalised(results, results[f"final/{name}"])
         if f"hns/{name}" in results and np.isfinite(results[f"hns/{name}"]).all():
             scores = results[f"hns/{name}"]
         found[f"score/{name}"] = np.round(scores, 5)
         found[f"iqm/{name}"] = _triple(stats.bootstrap(scores.T, seed=SEED))
+        found[f"common/{name}"] = _triple(stats.bootstrap(scores[:common].T, seed=SEED))
         curve = normalised(results, results[f"curve/{name}"])
         if np.isfinite(curve).all():
             points = [stats.bootstrap(curve[..., i].T, seed=SEED, replicates=500)
                       for i in range(curve.shape[-1])]  # fmt: skip
             found[f"iqm_curve/{name}"] = np.stack([_triple(p) for p in points])
-    return found | _metric_panels(results)
+    return found | _metric_panels(results, common)
 
 
-def _metric_panels(results: Results) -> dict[str, Array]:
+def _metric_panels(results: Results, common: int) -> dict[str, Array]:
     """Mean of each metric at each measurement; t interval from the spread of seeds in a game."""
     from scipy.stats import t
 
     found = {}
     for key in results:
         if key.startswith("metric_curve/") and key.split("/")[1] in PANELS:
-            values = results[key]
+            values = results[key][:common]
             games, seeds, _ = values.shape
             mean = values.mean(axis=(0, 1))
             half = np.full_like(mean, np.inf)

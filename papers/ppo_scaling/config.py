@@ -331,7 +331,7 @@ PRESETS = {
         gamma_grid=(0.95, 0.995),
         controls=("cut", "stagger"),
         atari_curve="Pong",
-        atari_curve_steps=300_000,
+        atari_curve_steps=250_000,
         evaluations=8,
     ),
     # The paper's own scale, for GPUs and weeks.

@@ -47,8 +47,9 @@ def _steps(results: Results, points: int) -> np.ndarray:
     return (np.arange(points) + 1) / points * int(results["steps"]) / 1000
 
 
-def _where(results: Results) -> str:
-    games = ", ".join(str(g).replace("_", " ") for g in results["games"])
+def _where(results: Results, games: str = "common_games") -> str:
+    """Suite, games and length; most figures show the games that all cells were trained on."""
+    games = ", ".join(str(g).replace("_", " ") for g in results[games])
     return f"{results['suite']}: {games}; {int(results['steps']):,} steps"
 
 
@@ -61,7 +62,7 @@ def _shape(name: str) -> str:
 
 
 def _triples(results: Results, names: Sequence[str]) -> list[tuple[float, float, float]]:
-    return [tuple(results[f"iqm/{name}"]) for name in names]
+    return [tuple(results[f"common/{name}"]) for name in names]
 
 
 def _doublings(ax: Axes, numbers: Sequence[int] | np.ndarray, label: str) -> None:
@@ -76,8 +77,9 @@ def diagonal(results: Results) -> Figure:
     names = _names(results, "diagonal")
     few, many = _names(results, "base")
     fig, axes = plotting.figure(1, 2, height=4.6)
-    shown = [few, many, *[n for n in (names[0], names[len(names) // 2], names[-1])
-                          if n not in (few, many)]]  # fmt: skip
+    others = [n for n in (names[0], names[len(names) // 2], names[-1]) if n not in (few, many)]
+    games = len(results[f"score/{few}"])
+    shown = [few, many, *[n for n in others if len(results[f"score/{n}"]) == games]]
     for name, look in zip(dict.fromkeys(shown), LOOKS.values(), strict=False):
         curve = results[f"iqm_curve/{name}"]
         plotting.band(axes[0, 0], list(_steps(results, len(curve))), [tuple(c) for c in curve],
@@ -87,17 +89,16 @@ def diagonal(results: Results) -> Figure:
     axes[0, 0].set_title("Learning curves")
     numbers = [int(name.partition("x")[0]) for name in names]
     plotting.band(axes[0, 1], np.asarray(numbers), _triples(results, names), "", LOOKS["few"])
-    games = results["games"][: min(len(results[f"score/{name}"]) for name in names)]
-    for row, game in enumerate(games):
-        means = [results[f"score/{name}"][row].mean() for name in names]
-        axes[0, 1].plot(numbers, means, color=plotting.NEUTRAL, linewidth=1.0,
-                        linestyle=("-", "--", ":", "-.")[row % 4],
-                        label=f"{str(game).replace('_', ' ')} (mean)")  # fmt: skip
+    for name, x in zip(names, numbers, strict=True):
+        runs = results[f"score/{name}"][: len(results["common_games"])].ravel()
+        axes[0, 1].plot(np.full(len(runs), x), runs, color=LOOKS["few"].colour, marker=".",
+                        linestyle="none", alpha=0.5)  # fmt: skip
     _doublings(axes[0, 1], numbers, "environments (rollout length is 1,024 / environments)")
     axes[0, 1].tick_params(axis="x", labelsize=8)
     axes[0, 1].set_ylabel("final score")
-    axes[0, 1].set_title("Final score: IQM with 95 % interval")
-    fig.suptitle(_where(results), x=0.01, ha="left", fontsize="medium")
+    shown_games = ", ".join(str(g).replace("_", " ") for g in results["common_games"])
+    axes[0, 1].set_title(f"Final score on {shown_games}: IQM, every run a point", fontsize=11)
+    fig.suptitle(_where(results, "games"), x=0.01, ha="left", fontsize="medium")
     plotting.legend_outside(fig, columns=4)
     return fig
 
@@ -131,7 +132,7 @@ def shapes(results: Results) -> Figure:
     columns, rows = sorted({n for n, _ in pairs}), sorted({t for _, t in pairs})
     table = np.full((len(rows), len(columns)), np.nan)
     for n, t in pairs:
-        table[rows.index(t), columns.index(n)] = results[f"iqm/{n}x{t}"][0]
+        table[rows.index(t), columns.index(n)] = results[f"common/{n}x{t}"][0]
     fig, axes = plotting.figure(1, 1, height=5.0)
     _heat(fig, axes[0, 0], table, [str(t) for t in rows], [str(n) for n in columns])
     axes[0, 0].set_xlabel("environments")
@@ -216,7 +217,7 @@ def variants(results: Results) -> Figure:
     for row, names in enumerate(rows.values()):
         for name in names:
             kind = "few" if name.startswith(few) else "many"
-            value, low, high = results[f"iqm/{name}"]
+            value, low, high = results[f"common/{name}"]
             place, look = row + (-0.14 if kind == "few" else 0.14), LOOKS[kind]
             ax.hlines(place, low, high, color=look.colour, linewidth=7, alpha=0.35)
             ax.plot(value, place, color=look.colour, marker=look.marker, markersize=8,
@@ -238,11 +239,12 @@ def sensitivity(results: Results) -> Figure:
     for ax, role in zip(axes[0], roles, strict=True):
         order = np.argsort(results[role])
         pairs = [[str(name) for name in results[f"cells/{role}"][i]] for i in order]
-        table = np.array([[results[f"iqm/{name}"][0] for name in pair] for pair in pairs]).T
+        table = np.array([[results[f"common/{name}"][0] for name in pair] for pair in pairs]).T
         labels = [_shape(name) for name in _names(results, "base")]
         _heat(fig, ax, table, labels, [f"{results[role][i]:g}" for i in order])
         ax.set_xlabel(words[role])
-    axes[0, 0].set_title(f"IQM of the final {SCORE}")
+    fig.suptitle(f"IQM of the final {SCORE}; {_where(results)}", x=0.01, ha="left",
+                 fontsize="medium")  # fmt: skip
     return fig
 
 

@@ -17,6 +17,7 @@ SMALL = replace(
     PRESETS["cpu"],
     seeds=4,
     side_seeds=3,
+    side_games=2,
     diagonal=(32, 1024),
     lr_grid=(2.0,),
     gamma_grid=(0.95,),
