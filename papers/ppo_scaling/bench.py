@@ -20,7 +20,6 @@ from typing import Any
 from shared.bench import Contest, Entry, Work
 
 SECONDS = 1.2  # of work in one repeat
-GAME = "pong"
 
 
 def _sized(train: Any, multiple: int = 1, seconds: float = SECONDS) -> Work:
@@ -153,14 +152,14 @@ def minatar_convolution() -> Contest:
 # Atari --------------------------------------------------------------------------------------------
 
 
-def _atari_cell() -> tuple[Any, Any, float]:
+def _atari_cell(game: str) -> tuple[Any, Any, float]:
     """A cell of the host at its start, its first state, and what compiling took."""
     import jax
 
     from papers.ppo_scaling.host import make_cell
     from papers.ppo_scaling.host_spec import host_spec
 
-    params = {"suite": "atari", "game": GAME, "n_envs": 8, "n_ro": 128, "steps": 2_000_000}
+    params = {"suite": "atari", "game": game, "n_envs": 8, "n_ro": 128, "steps": 2_000_000}
     cell = make_cell(host_spec(params), 0)
     state = cell.start(jax.random.key(0))
     start = time.perf_counter()
@@ -176,7 +175,8 @@ def atari_acting() -> Contest:
     from papers.ppo_scaling import atari, yardstick
 
     yardstick.check_equal_pixels()
-    cell, state, compiled = _atari_cell()
+    game = "breakout"
+    cell, state, compiled = _atari_cell(game)
     log = np.zeros((128, 8), np.uint8)
 
     def act(rollouts: int) -> float:
@@ -184,9 +184,10 @@ def atari_acting() -> Contest:
             cell.world.collect(cell.programs, state.learner, jax.random.key(1), 0, log)
         return float(rollouts * 1024)
 
-    bare = atari.AtariEnvs(GAME, 8, 0)
+    bare = atari.AtariEnvs(game, 8, 0)
     bare.reset()
-    actions = np.random.default_rng(0).integers(6, size=(128, 8)).astype(np.int32)
+    choices = bare.facts.n_actions
+    actions = np.random.default_rng(0).integers(choices, size=(128, 8)).astype(np.int32)
 
     def play(rollouts: int) -> float:
         for _ in range(rollouts):
@@ -205,7 +206,8 @@ def atari_learning() -> Contest:
 
     yardstick.check_equal()
     yardstick.check_equal_pixels()
-    cell, state, compiled = _atari_cell()
+    game = "pong"
+    cell, state, compiled = _atari_cell(game)
     held = [state]
 
     def run(iterations: int) -> float:
@@ -213,21 +215,23 @@ def atari_learning() -> Contest:
             held[0], _, _ = cell.iterate(held[0])
         return float(iterations * 1024)
 
-    envs = yardstick.Host(atari.AtariEnvs(GAME, 8, 0))
+    envs = yardstick.Host(atari.AtariEnvs(game, 8, 0))
     agent = yardstick.Pixels(envs.n_actions)
     loop = yardstick.TorchLoop(envs, agent, BatchSpec(8, 128), yardstick.Settings(0.1))
     return Contest(_sized(run), _sized(loop.train), compiled)
 
 
 _STEPS = "environment steps"
-_SB3 = Entry("CartPole, 4 x 128", "Stable-Baselines3's PPO", _STEPS, 50.0, cartpole_sb3)
+_SB3 = Entry("CartPole, 4 x 128", "Stable-Baselines3's PPO", _STEPS, 25.0, cartpole_sb3)
 ENTRIES = (
     Entry("CartPole, 4 x 128, one seed", "PyTorch loop in CleanRL's manner, one thread", _STEPS,
-          30.0, cartpole_torch),
+          25.0, cartpole_torch),
     *([_SB3] if importlib.util.find_spec("stable_baselines3") else []),
     Entry("MinAtar Breakout, 128 x 8, convolution", "the same with XLA's convolution", _STEPS, 4.0,
           minatar_convolution),
-    Entry("Atari Pong, 8 x 128, acting", "the bare vector environment", _STEPS, 0.6, atari_acting),
+    Entry("Atari Breakout, 8 x 128, acting", "the bare vector environment", _STEPS, 0.6,
+          atari_acting),
+    # Both sides learn at more than half of what a core can multiply at all: there is no factor.
     Entry("Atari Pong, 8 x 128, acting and learning", "PyTorch loop, the same environments",
-          _STEPS, 2.0, atari_learning),
+          _STEPS, 1.0, atari_learning),
 )  # fmt: skip

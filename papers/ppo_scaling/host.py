@@ -239,8 +239,7 @@ def run_host_task(task: Task, run: Run) -> Outcome:
             cell.chunk,
             len(spec.chunks),
             name=f"seed-{seed}",
-            unit="iterations",
-            per_chunk=1,
+            unit="points",
         )
         found.append(summary(spec, history))
         if spec.suite == "atari":

@@ -231,7 +231,7 @@ def test_real_atari_runs_and_resumes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("algorithm", ["ppo", "pqn"])
 def test_gradients_summed_over_blocks_are_the_gradient(algorithm: Any) -> None:
-    spec = BatchSpec(4, 16, 2, 2)
+    spec = BatchSpec(4, 16, 1, 1)
     net = networks.make("mlp", (3,), 2, hidden=(8,), algorithm=algorithm)
     keys = jax.random.split(jax.random.key(0), 8)
     shape = (16, 4)
@@ -251,15 +251,11 @@ def test_gradients_summed_over_blocks_are_the_gradient(algorithm: Any) -> None:
         train.make_learner(algorithm, net, spec),
         host_learner.make_learner(algorithm, net, spec, rows=8),
     ):
-
-        def everything(learner: Any = learner) -> Any:
-            state = learner.init(jax.random.key(1))
-            learned = learner.learn(state, rollout, last, keys[7], hp)
-            return learned, learner.gradient(state, rollout, last, keys[7], hp)
-
-        results.append(jax.jit(everything)())
+        state = learner.init(jax.random.key(1))
+        results.append(jax.jit(learner.learn)(state, rollout, last, keys[7], hp))
+    assert "grad_norm" in results[0][1], "Adam's first step does not see a gradient's size"
     for a, b in zip(*map(jax.tree.leaves, results), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_networks_for_pixels_have_the_literatures_sizes() -> None:
