@@ -345,10 +345,13 @@ def dormant(
     With eps: mean |activation| < eps. With tau (0.025): mean |activation| <= tau times the layer's
     mean (ReDo, Sokar et al. 2023), so that in a layer without any activation all are.
     """
-    if (eps is None) == (tau is None):
-        raise ValueError("dormant needs one of eps and tau.")
     means = jnp.abs(features).mean(axis=0)
-    quiet = means <= tau * means.mean() if tau is not None else means < eps
+    if eps is not None and tau is None:
+        quiet = means < eps
+    elif tau is not None and eps is None:
+        quiet = means <= tau * means.mean()
+    else:
+        raise ValueError("dormant needs one of eps and tau.")
     return quiet.astype(features.dtype).mean()
 
 

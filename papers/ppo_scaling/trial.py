@@ -201,9 +201,9 @@ def _played(agent: Agent) -> Played:
         key = jax.random.fold_in(key, jnp.uint32(_GRADIENT))
         return measure(env, net, agent.algorithm, params, data, key, hp, probe)
 
-    def over(*stacked: Any) -> dict[str, Array]:
-        *each, probe = stacked
-        return _every(agent)(lambda *one: measured(*one, probe))(*each)
+    def over(params: Any, data: Any, keys: Any, hp: Any, probe: Array) -> dict[str, Array]:
+        every = _every(agent)
+        return every(lambda p, d, k, h: measured(p, d, k, h, probe))(params, data, keys, hp)
 
     def score(state: LearnState, key: Key[Array, ""]) -> Array:
         key = jax.random.fold_in(key, _EVALUATION)  # the same starts at every evaluation

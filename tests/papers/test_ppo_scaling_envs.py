@@ -159,33 +159,34 @@ def test_a_missing_extra_is_one_sentence(monkeypatch):
 
 @functools.cache
 def breakout():
-    return envs.make("Breakout".lower())
+    """150 random moves; an episode is cut after 30 of them."""
+    moves = np.random.default_rng(1).integers(3, size=150).tolist()
+    return played(envs.minatar("breakout", max_steps=30), moves)
 
 
 @needs_pgx
 def test_breakout_by_hand():
     """A paddle that wanders loses the ball now and then: bricks, rewards and ends agree."""
-    moves = np.random.default_rng(1).integers(3, size=150).tolist()
-    obs, following, reward, terminated, truncated, final = played(breakout(), moves)
-    ends = np.flatnonzero(terminated)
+    obs, following, reward, terminated, truncated, final = breakout()
+    ended = terminated | truncated
     assert obs.dtype == bool and obs.shape == (150, 10, 10, 4)
-    assert len(ends) >= 2 and not truncated.any()
+    assert terminated.sum() >= 2
     assert set(np.unique(reward)) <= {0.0, 1.0} and reward.sum() >= 1
-    for t in ends:
+    for t in np.flatnonzero(ended):
         assert following[t][1:4, :, 3].sum() == 30  # a new wall
         assert not np.array_equal(following[t], final[t])
     bricks = obs[..., 3].sum(axis=(1, 2))
-    for t in range(149):  # every hit takes a brick, nothing else does
-        if t not in ends:
-            assert bricks[t] - bricks[t + 1] == reward[t]
+    for t in np.flatnonzero(~ended[:-1]):  # every hit takes a brick, nothing else does
+        assert bricks[t] - bricks[t + 1] == reward[t]
 
 
 @needs_pgx
 def test_minatar_is_cut_off_as_a_truncation():
-    env = envs.minatar("breakout", max_steps=5)
-    *_, terminated, truncated, _final = played(env, [0] * 12)
+    *_, terminated, truncated, _ = breakout()
+    starts = np.flatnonzero(terminated | truncated)
+    lengths = np.diff(np.concatenate([[-1], starts]))
     assert truncated.any() and not (terminated & truncated).any()
-    assert np.flatnonzero(truncated)[0] == 4
+    assert (lengths[truncated[starts]] == 30).all() and lengths.max() == 30
 
 
 def test_streams_of_the_first_environments_stay():

@@ -18,6 +18,7 @@ SMALL = replace(
     seeds=4,
     side_seeds=3,
     side_games=2,
+    atari_curve="",
     diagonal=(32, 1024),
     lr_grid=(2.0,),
     gamma_grid=(0.95,),
@@ -262,7 +263,7 @@ def theory_results(found):
 def test_every_figure_is_drawn(theory):
     results = made_up(SMALL, theory)
     drawn = dict(figures.figures(results))
-    assert set(drawn) == set(figures.DRAWINGS)
+    assert set(drawn) == {name for name in figures.DRAWINGS if not name.startswith("atari")}
     assert all(figure.axes for figure in drawn.values())
 
 
