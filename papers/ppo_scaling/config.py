@@ -307,12 +307,12 @@ PRESETS = {
     ),
     # Two and a half minutes: the exact part whole, the metrics, a first look at returns.
     "quick": Config(
-        seeds=4,
+        seeds=5,
         side_seeds=2,
         games=("breakout", "space_invaders"),
-        steps=131_072,
+        steps=262_144,
         network="mlp",
-        evaluations=4,
+        evaluations=8,
     ),
     # The evidence kept in git.
     "cpu": Config(

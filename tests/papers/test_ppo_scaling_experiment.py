@@ -98,7 +98,7 @@ def test_bad_configurations(change, sentence):
     [
         ({"num_minibatches": 3}, "Cell 8x128: 3 minibatches must divide the batch of 8 x 128"),
         ({"steps": 1000}, "Cell 8x128: A batch of 1024 transitions is more than the 1000 steps"),
-        ({"evaluations": 500}, "Cell 8x128 has 128 iterations in 131072 steps, too few for 500"),
+        ({"evaluations": 500}, "Cell 8x128 has 256 iterations in 262144 steps, too few for 500"),
     ],
 )
 def test_batches_that_cannot_be_are_refused_before_anything_runs(change, sentence):
@@ -151,7 +151,7 @@ def test_paper_preset_is_the_papers():
 
 def test_budget_is_printed():
     text = "\n".join(budget.lines(PRESETS["quick"]))
-    for part in ("8x128 (2 games", "128 iterations", "2,048 gradient steps", "hours of one CPU"):
+    for part in ("8x128 (2 games", "256 iterations", "4,096 gradient steps", "hours of one CPU"):
         assert part in text
 
 
