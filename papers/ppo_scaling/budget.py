@@ -28,8 +28,9 @@ def lines(config: Config) -> list[str]:
         found.append(f"{cell.name} ({runs}): {spec.card(config.steps)}")
     planned = tasks(config)
     runs = sum(len(task.seeds) for task in planned)
-    hours = sum(task.cpu_seconds * max(1, len(task.seeds)) for task in planned) / 3600
-    found.append(f"{runs} runs of {config.steps:,} steps, about {hours:,.1f} hours of one CPU core")
+    minutes = sum(task.cpu_seconds * max(1, len(task.seeds)) for task in planned) / 60
+    time = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:,.0f} hours"
+    found.append(f"{runs} runs of {config.steps:,} steps, about {time} of one CPU core")
     sd = spread(EVIDENCE)
     if sd is not None and config.seeds * len(config.all_games) > 1:
         from shared import stats

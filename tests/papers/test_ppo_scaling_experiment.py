@@ -151,7 +151,7 @@ def test_paper_preset_is_the_papers():
 
 def test_budget_is_printed():
     text = "\n".join(budget.lines(PRESETS["quick"]))
-    for part in ("8x128 (2 games", "256 iterations", "4,096 gradient steps", "hours of one CPU"):
+    for part in ("8x128 (2 games", "256 iterations", "4,096 gradient steps", "minutes of one CPU"):
         assert part in text
 
 
