@@ -133,7 +133,7 @@ def test_cells_of_the_evidence():
 def test_a_task_holds_its_cell():
     *trained, curve = tasks(PRESETS["cpu"])[1:]
     assert curve.key == "atari_curve" and curve.params["suite"] == "atari"
-    assert curve.seeds == (0,) and curve.params["steps"] == 400_000
+    assert curve.seeds == (0,) and curve.params["steps"] == PRESETS["cpu"].atari_curve_steps
     for task in trained:
         assert cell_from(task.params).name == task.key.rpartition("cell=")[2]
     assert Cell(8, 128).name == "8x128"
