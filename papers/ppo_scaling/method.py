@@ -394,6 +394,14 @@ def ess(log_weights: Float[Array, " n"]) -> Float[Array, ""]:
     return w.sum() ** 2 / (w**2).sum() / len(w)
 
 
+def categorical_kl(
+    old_logits: Float[Array, "n A"], new_logits: Float[Array, "n A"]
+) -> Float[Array, ""]:
+    """KL(old, new) of two policies, exactly, mean over states (k1 and k3 of a loss estimate it)."""
+    old, new = jax.nn.log_softmax(old_logits), jax.nn.log_softmax(new_logits)
+    return jnp.sum(jnp.exp(old) * (old - new), axis=1).mean()
+
+
 def coverage(
     points: Float[Array, "n 2"], low: Float[Array, " 2"], high: Float[Array, " 2"], cells: int = 50
 ) -> Float[Array, ""]:

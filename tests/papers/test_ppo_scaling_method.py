@@ -276,6 +276,13 @@ def test_policy_variance_and_ess_by_hand():
     assert method.ess(draws) == pytest.approx(np.exp(-0.25), rel=0.01)
 
 
+def test_exact_kl_by_hand():
+    old, new = jnp.log(jnp.array([[0.5, 0.5], [0.9, 0.1]])), jnp.log(jnp.array([[0.25, 0.75]] * 2))
+    by_hand = [0.5 * np.log(2) + 0.5 * np.log(2 / 3), 0.9 * np.log(3.6) + 0.1 * np.log(0.1 / 0.75)]
+    assert method.categorical_kl(old, new) == pytest.approx(np.mean(by_hand), rel=1e-5)
+    assert method.categorical_kl(old + 3, old) == pytest.approx(0, abs=1e-6)
+
+
 def test_norm_and_coverage_by_hand():
     assert method.weight_norm({"a": jnp.array([3.0]), "b": jnp.array([[4.0]])}) == 5
     points = jnp.array([[0.01, 0.01], [0.02, 0.03], [0.99, 1.0]])
