@@ -30,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from papers.ppo_scaling import atari, continuous, host_envs, host_learner, rnd
+from papers.ppo_scaling import atari, continuous, host_envs, host_learner, rnd, train
 from papers.ppo_scaling.host_envs import Facts, HostEnvs
 from papers.ppo_scaling.host_measures import Measures, categorical_log_probs, make_measures
 from papers.ppo_scaling.host_networks import gaussian, pixels
@@ -57,9 +57,14 @@ def make_learner(spec: HostSpec, facts: Facts) -> tuple[Learner, Measures]:
         log_probs = categorical_log_probs
     else:
         shape = atari.OBS_SHAPE if spec.suite == "atari" else facts.obs_shape
-        net = pixels(spec.network, shape, facts.n_actions,
-                     encoder=spec.encoder, algorithm=spec.algorithm)  # fmt: skip
+        sizes = (spec.network, shape, facts.n_actions)
+        kind: Any = {"encoder": spec.encoder, "algorithm": spec.algorithm}
+        net = pixels(*sizes, **kind)
         learner = host_learner.make_learner(spec.algorithm, net, spec.batch, rows)
+        # XLA's own convolutions are slow backwards, on CPUs; forwards they are the faster ones.
+        acting = pixels(*sizes, **kind, convolution="conv")
+        acting = train.make_learner(spec.algorithm, acting, spec.batch)
+        learner = learner._replace(act=acting.act)
         log_probs = categorical_log_probs if spec.algorithm == "ppo" else None
     return learner, make_measures(net, learner, log_probs)
 

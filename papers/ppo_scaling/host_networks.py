@@ -30,8 +30,9 @@ def pixels(
     *,
     encoder: Literal["shared", "separate"] = "shared",
     algorithm: Literal["ppo", "pqn"] = "ppo",
+    convolution: networks.Convolution = "auto",
 ) -> Net:
-    """A network on images [height, width, channels] of uint8.
+    """A network on images [height, width, channels] of uint8; IMPALA's ignores `convolution`.
 
     Raises:
         ValueError: no such network.
@@ -39,7 +40,7 @@ def pixels(
     norm = algorithm == "pqn"
     if kind in ("nature", "small"):
         layers, dense = NATURE if kind == "nature" else SMALL
-        body = networks.conv_encoder(obs_shape, layers, dense, 1 / 255, norm)
+        body = networks.conv_encoder(obs_shape, layers, dense, 1 / 255, norm, convolution)
     elif kind == "impala":
         body = impala(obs_shape, norm)
     else:
