@@ -159,9 +159,9 @@ def test_a_missing_extra_is_one_sentence(monkeypatch):
 
 @functools.cache
 def breakout():
-    """150 random moves; an episode is cut after 30 of them."""
+    """150 random moves; an episode is cut after 15 of them."""
     moves = np.random.default_rng(1).integers(3, size=150).tolist()
-    return played(envs.minatar("breakout", max_steps=30), moves)
+    return played(envs.minatar("breakout", max_steps=15), moves)
 
 
 @needs_pgx
@@ -186,7 +186,7 @@ def test_minatar_is_cut_off_as_a_truncation():
     starts = np.flatnonzero(terminated | truncated)
     lengths = np.diff(np.concatenate([[-1], starts]))
     assert truncated.any() and not (terminated & truncated).any()
-    assert (lengths[truncated[starts]] == 30).all() and lengths.max() == 30
+    assert (lengths[truncated[starts]] == 15).all() and lengths.max() == 15
 
 
 def test_streams_of_the_first_environments_stay():
