@@ -96,9 +96,10 @@ def diagonal(results: Results) -> Figure:
     _doublings(axes[0, 1], numbers, "environments (rollout length is 1,024 / environments)")
     axes[0, 1].tick_params(axis="x", labelsize=8)
     axes[0, 1].set_ylabel("final score")
-    shown_games = ", ".join(str(g).replace("_", " ") for g in results["common_games"])
-    axes[0, 1].set_title(f"Final score on {shown_games}: IQM, every run a point", fontsize=11)
-    fig.suptitle(_where(results, "games"), x=0.01, ha="left", fontsize="medium")
+    axes[0, 1].set_title("Final score: IQM, every run a point")
+    some = ", ".join(str(g).replace("_", " ") for g in results["common_games"])
+    text = f"{_where(results, 'games')}; right: {some}"
+    fig.suptitle(text, x=0.01, ha="left", fontsize="medium")
     plotting.legend_outside(fig, columns=4)
     return fig
 
@@ -187,13 +188,13 @@ def metrics(results: Results) -> Figure:
     for role in ("more", "longer"):
         if f"cells/{role}/num_minibatches" in results:
             cells[_names(results, f"{role}/num_minibatches")[0]] = LOOKS[role]
-    fig, axes = plotting.figure(2, 3, height=6.4)
+    fig, axes = plotting.figure(2, 3, width=8.6, height=5.2)
     for ax, (name, label) in zip(axes.flat, PANELS, strict=True):
         for cell, look in cells.items():
             panel = results[f"panel/{name}/{cell}"]
             x = list(_steps(results, len(panel)))
             plotting.band(ax, x, [tuple(p) for p in panel], _shape(cell), look)
-        ax.set_title(label, fontsize=10)
+        ax.set_title(label, fontsize=9)
     for ax in axes[1]:
         ax.set_xlabel("environment steps (thousands)")
     fig.suptitle(f"{_where(results)}: mean and 95 % t interval over games and seeds", x=0.01,
