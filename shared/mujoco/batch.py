@@ -107,7 +107,8 @@ class Batch:
         for name in self.task.varies:
             self._physics.expand(name)
         self._unstable = [int(getattr(mujoco.mjtWarning, name)) for name in _UNSTABLE]
-        self._warned = self._warnings()
+        self._warned = self._physics.warning[:, :, 1].copy()
+        self._warnings = int(self._warned.sum())
         limited = np.asarray(model.actuator_ctrllimited, bool)
         self.action_low, self.action_high = (
             np.where(limited, bound, side)
@@ -322,19 +323,17 @@ class Batch:
         return action
 
     def _check_stable(self) -> None:
-        warned = self._warnings()
-        new = np.argwhere(warned > self._warned)
-        self._warned = warned
+        counts = self._physics.warning[:, :, 1]  # by kind; 0 holds MuJoCo's last detail
+        if int(counts.sum()) == self._warnings:
+            return
+        self._warnings, before, self._warned = int(counts.sum()), self._warned, counts.copy()
+        new = np.argwhere((counts > before)[:, self._unstable])
         if len(new):
             i, which = (int(x) for x in new[0])
             raise Diverged(
                 f"The physics of {self.task.name} became unstable in copy {i} at step "
                 f"{int(self.steps[i])} of its episode ({_UNSTABLE[which]})."
             )
-
-    def _warnings(self) -> Array:
-        """How often each copy was found unstable, by kind."""
-        return self._physics.warning[:, self._unstable, 1].copy()  # 0 is MuJoCo's last detail
 
 
 def unit_to_box(actions: Any, low: Array, high: Array) -> Array:
