@@ -13,8 +13,7 @@ Names load when they are first used, so that importing this package costs nothin
     yardstick   speed claims for a paper's bench.py
 """
 
-from importlib import import_module
-from typing import Any
+from shared.lazy import getter
 
 _HOME = {
     "Task": "task",
@@ -28,13 +27,5 @@ _HOME = {
     "frames": "render",
     "film_strip": "render",
 }
-
-
-def __dir__() -> list[str]:
-    return sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+__getattr__ = getter(__name__, _HOME)

@@ -32,7 +32,6 @@ from shared.mujoco.task import State, Task
 from shared.mujoco.tasks import get
 
 Array = np.ndarray
-_UNSTABLE = ("mjWARN_BADQPOS", "mjWARN_BADQVEL", "mjWARN_BADQACC", "mjWARN_BADCTRL")
 
 
 @dataclass(frozen=True)
@@ -97,6 +96,7 @@ class Batch:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         wanted = cores or 1 if threads is None else _at_least_one("threads", threads)
         self.threads = min(wanted, self.copies)
+        _no_log_file(mujoco)
         model = self.task.model()
         self._physics = Simulations(model, self.copies, self.threads, persistent=True)
         self._mujoco = mujoco
@@ -106,7 +106,6 @@ class Batch:
         self.state = State(self._physics, self.task)
         for name in self.task.varies:
             self._physics.expand(name)
-        self._unstable = [int(getattr(mujoco.mjtWarning, name)) for name in _UNSTABLE]
         self._warned = self._physics.warning[:, :, 1].copy()
         self._warnings = int(self._warned.sum())
         limited = np.asarray(model.actuator_ctrllimited, bool)
@@ -157,7 +156,8 @@ class Batch:
 
         Raises:
             BadInput: actions of another shape, not finite or outside the box.
-            Diverged: MuJoCo says that a copy's physics is unstable.
+            Diverged: MuJoCo warns that a copy's physics is unstable or its buffers are full. The
+            suites differ: dm_control raises, gymnasium goes on from the default pose.
         """
         action = self._checked(actions)
         state, task = self.state, self.task
@@ -327,12 +327,12 @@ class Batch:
         if int(counts.sum()) == self._warnings:
             return
         self._warnings, before, self._warned = int(counts.sum()), self._warned, counts.copy()
-        new = np.argwhere((counts > before)[:, self._unstable])
+        new = np.argwhere(counts > before)
         if len(new):
-            i, which = (int(x) for x in new[0])
+            i, kind = (int(x) for x in new[0])
             raise Diverged(
                 f"The physics of {self.task.name} became unstable in copy {i} at step "
-                f"{int(self.steps[i])} of its episode ({_UNSTABLE[which]})."
+                f"{int(self.steps[i])} of its episode: {self._mujoco.mjtWarning(kind).name}."
             )
 
 
@@ -370,6 +370,12 @@ def forward_without_actuation(model: Any, data: Any) -> None:
     model.opt.disableflags = flags | int(mujoco.mjtDisableBit.mjDSBL_ACTUATION)
     mujoco.mj_forward(model, data)
     model.opt.disableflags = flags
+
+
+def _no_log_file(mujoco: Any) -> None:
+    """Keep MuJoCo from writing MUJOCO_LOG.TXT into the working directory: `step` reports itself."""
+    if mujoco.get_mju_user_warning() is None:
+        mujoco.set_mju_user_warning(lambda message: None)
 
 
 def _at_least_one(name: str, value: Any) -> int:
