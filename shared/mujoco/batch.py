@@ -85,7 +85,7 @@ class Batch:
         self,
         task: str | Task,
         copies: int,
-        seed: int | Sequence[int] = 0,
+        seed: int | Sequence[int] | Array = 0,
         threads: int | None = None,
     ) -> None:
         mujoco = import_mujoco()
@@ -114,15 +114,13 @@ class Batch:
             for bound, side in zip(model.actuator_ctrlrange.T, (-np.inf, np.inf), strict=True)
         )
         self.action_size = int(model.nu)
-        self._obs = np.zeros((self.copies, 0))
-        self._kept: dict[str, Array] = {}
+        self._begun = False
+        with np.errstate(all="ignore"):  # before a reset derived fields are zero
+            self._obs = self._observe()
+        self.observation_size = int(self._obs.shape[1])
+        self._keep()
 
-    @cached_property
-    def observation_size(self) -> int:
-        """Width of an observation."""
-        return int(np.shape(self.task.observe(self.state))[1])
-
-    def seed(self, seed: int | Sequence[int]) -> None:
+    def seed(self, seed: int | Sequence[int] | Array) -> None:
         """Begin the streams of starts anew; takes effect at each copy's next reset."""
         seeds = np.asarray(seed)
         if seeds.dtype.kind not in "iu" or (seeds < 0).any():
@@ -140,7 +138,7 @@ class Batch:
             Observations [N, width] of all copies.
         """
         if mask is None:
-            mask = np.ones(self.copies, bool)
+            mask, self._begun = np.ones(self.copies, bool), True
         self._begin(np.flatnonzero(mask))
         self._obs = self._observe()
         self._keep()
@@ -155,10 +153,12 @@ class Batch:
                 mistake in the scale.
 
         Raises:
-            BadInput: actions of another shape, not finite or outside the box.
-            Diverged: MuJoCo warns that a copy's physics is unstable or its buffers are full. The
-            suites differ: dm_control raises, gymnasium goes on from the default pose.
+            BadInput: actions of another shape, not finite or outside the box; no reset before.
+            Diverged: MuJoCo warns that a copy's physics is unstable or its buffers are full
+                (dm_control raises, too; gymnasium goes on from the default pose).
         """
+        if not self._begun:
+            raise BadInput(f"Call reset() before the first step of {self.task.name}.")
         action = self._checked(actions)
         state, task = self.state, self.task
         state.previous = self._kept
@@ -225,6 +225,7 @@ class Batch:
         )
         self._obs = np.array(saved["obs"], np.float64)
         self._kept = {name: np.array(saved["kept"][name]) for name in self.task.keeps}
+        self._begun = True
         return self._obs.copy()
 
     def data(self, copy: int, into: Any = None) -> Any:
@@ -301,6 +302,8 @@ class Batch:
         model, data = self._scratch()
         for i in range(self.copies):
             self._physics.get_data(i, data)
+            if self.task.varies:
+                self._physics.get_model(i, model)
             self._mujoco.mj_rnePostConstraint(model, data)
             self.state.cfrc_ext[i] = data.cfrc_ext
 

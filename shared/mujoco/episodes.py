@@ -55,7 +55,7 @@ def run_episodes(
     task: str | Task,
     policy: Policy,
     episodes: int,
-    seed: int | Sequence[int] = 0,
+    seed: int | Sequence[int] | Array = 0,
     threads: int | None = None,
     keep_physics: bool = False,
 ) -> Episodes:

@@ -41,7 +41,7 @@ class MujocoVectorEnv(VectorEnv):
         self,
         task: str | Task,
         num_envs: int = 1,
-        seed: int | Sequence[int] = 0,
+        seed: int | Sequence[int] | Array = 0,
         threads: int | None = None,
     ) -> None:
         self.batch = Batch(task, num_envs, seed, threads)
@@ -52,7 +52,10 @@ class MujocoVectorEnv(VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
 
     def reset(
-        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
+        self,
+        *,
+        seed: int | Sequence[int] | Array | None = None,
+        options: dict[str, Any] | None = None,
     ) -> tuple[Array, dict[str, Any]]:
         """Begin episodes: of all copies, or of those in options["reset_mask"].
 
@@ -107,7 +110,6 @@ def _begin_streams(env: MujocoVectorEnv | MujocoEnv, seed: Any) -> None:
 
 
 def _spaces(batch: Batch) -> tuple[Box, Box]:
-    batch.reset()
     low, high = (x.astype(np.float32) for x in (batch.action_low, batch.action_high))
     return (
         Box(-np.inf, np.inf, (batch.observation_size,), np.float64),

@@ -72,6 +72,8 @@ def test_resumed_from_its_state_a_batch_goes_on_bit_for_bit(name: str) -> None:
     batch.reset(np.array([False, True, False]))  # episodes out of step with one another
     saved = batch.get_state()
     other = Batch(task, 3, seed=99)
+    fresh = other.get_state()  # of the same shapes, so that a checkpoint can be laid out before
+    assert {k: np.shape(v) for k, v in fresh.items()} == {k: np.shape(v) for k, v in saved.items()}
     obs = other.set_state(saved)
     np.testing.assert_array_equal(obs, saved["obs"])
     for action in actions[25:]:
@@ -201,6 +203,10 @@ def bad(what: str) -> None:
         (lambda: Batch("cheetah_run", 2, threads=0), r"threads must be an integer of at least 1"),
         (lambda: Batch("cheetah_run", 2, seed=-1), r"seed must be one integer >= 0"),
         (lambda: Batch("cheetah_run", 2, seed=[1, 2, 3]), r"2 copies need 2 seeds; got \(3,\)"),
+        (
+            lambda: Batch("cheetah_run", 1).step(np.zeros((1, 6))),
+            r"Call reset\(\) before the first step of cheetah_run\.",
+        ),
         (partial(bad, "shape"), r"have shape \(2, 6\); got \(1, 6\)\."),
         (partial(bad, "nan"), r"Action 3 of copy 0 of cheetah_run is not finite: nan"),
         (partial(bad, "inf"), r"is not finite: inf"),
