@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from shared.mujoco import Batch, tasks
+from shared.mujoco import Batch, Task, tasks
 from shared.mujoco.batch import draw_start, forward_without_actuation
 from tests.shared.mujoco.reference import INTEGRATION, OWN, Suite
 
@@ -101,6 +101,31 @@ def test_models_are_dm_controls(name: str) -> None:
                   "dof_damping", "jnt_range", "actuator_gainprm", "actuator_ctrlrange",
                   "sensor_adr", "qpos0", "geom_solref"):  # fmt: skip
         np.testing.assert_array_equal(getattr(ours, field), getattr(theirs, field), err_msg=field)
+
+
+SERVO = """
+<mujoco>
+  <option gravity="0 0 0"/>
+  <worldbody><body><joint name="slide" type="slide"/><geom size="1" mass="1"/></body></worldbody>
+  <actuator><position joint="slide" kp="10" ctrllimited="true" ctrlrange="-1 1"/></actuator>
+</mujoco>
+"""
+
+
+def test_a_reset_ends_without_actuation_and_steps_have_it() -> None:
+    """A servo away from its set point does not pull in the first observation, and does then."""
+
+    def away(model, data, rng) -> None:
+        data.qpos[0] = 0.5
+
+    task = Task(
+        name="servo", suite="dm_control", horizon=9, reset=away, reads=("qacc",),
+        model=lambda: mujoco.MjModel.from_xml_string(SERVO),
+        observe=lambda state: state.qacc, reward=lambda state, action: state.qpos[:, 0],
+    )  # fmt: skip
+    batch = Batch(task, 2)
+    assert batch.reset().tolist() == [[0.0], [0.0]]
+    np.testing.assert_allclose(batch.step(np.zeros((2, 1))).next_obs, -5.0)
 
 
 def test_rewards_of_our_own_at_known_states() -> None:

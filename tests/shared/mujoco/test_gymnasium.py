@@ -97,6 +97,16 @@ def test_physics_is_that_of_raw_mujoco_calls(name: str) -> None:
             np.testing.assert_array_equal(batch.state.xpos[1], data.xpos)
 
 
+def test_an_episode_begins_without_contact_forces() -> None:
+    """gymnasium computes them in steps only."""
+    batch = Batch("Ant-v5", 1)
+    batch.reset()
+    for _ in range(30):
+        step = batch.step(np.zeros((1, 8)))
+    assert step.next_obs[0, 27:].any()
+    assert not batch.reset()[0, 27:].any()
+
+
 # Faces -------------------------------------------------------------------------------------------
 
 
