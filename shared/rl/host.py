@@ -128,7 +128,7 @@ def collect(
     columns: list[Any] = [
         np.concatenate(column).astype(np.float32) for column in zip(*block, strict=True)
     ]
-    batch = Batch(*columns[:5], known_extras(setup.store.layout, columns[5]))
+    batch = Batch(*columns[:5], extras=known_extras(setup.store.layout, columns[5]))
     state = state._replace(
         env=env.get_state(), obs=obs, time=time, returns=returns, steps=state.steps + steps
     )

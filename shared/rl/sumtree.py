@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 BRANCH = 128
-Tree = tuple[Float[Array, " level"], ...]  # leaves first; every length a multiple of BRANCH
+Tree = tuple[Float[Array, " _"], ...]  # leaves first; every length a multiple of BRANCH
 
 
 def level_sizes(capacity: int) -> list[int]:

@@ -91,13 +91,13 @@ def test_adam_by_hand():
     x = 2.0
     for t in (1, 2, 3):
         net, value, rest = pieces.descend(net, lambda p: (p**2, "rest"), 0.1)
-        np.testing.assert_allclose(value, x**2, rtol=1e-6)
+        np.testing.assert_allclose(value, x**2, rtol=1e-5)
         assert rest == "rest"
         mean, square = 0.9 * mean + 0.1 * 2 * x, 0.999 * square + 0.001 * (2 * x) ** 2
         x -= 0.1 * (mean / (1 - 0.9**t)) / (np.sqrt(square / (1 - 0.999**t)) + 1e-8)
-        np.testing.assert_allclose(net.params, x, rtol=1e-6)
+        np.testing.assert_allclose(net.params, x, rtol=1e-5)
     assert float(net.target) == 2.0
-    np.testing.assert_allclose(pieces.follow(net, 0.25).target, 2 + 0.25 * (x - 2), rtol=1e-6)
+    np.testing.assert_allclose(pieces.follow(net, 0.25).target, 2 + 0.25 * (x - 2), rtol=1e-5)
     np.testing.assert_allclose(pieces.follow(net, 1.0).target, net.params)
 
 
