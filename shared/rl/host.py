@@ -78,8 +78,18 @@ class HostState(NamedTuple):
     steps: int
 
 
-def init(key: Key[Array, ""], seeds: Sequence[int], env: HostEnv, setup: Setup) -> HostState:
-    """A run at its beginning. `seeds`: one per copy, of its episodes."""
+def init(
+    key: Key[Array, ""],
+    seeds: Sequence[int],
+    env: HostEnv,
+    setup: Setup,
+    budget_bytes: int | None = None,
+) -> HostState:
+    """A run at its beginning.
+
+    Args:
+        seeds: one per copy, of its episodes. budget_bytes: what the replay may take.
+    """
     if len(seeds) != setup.plan.envs:
         raise BadInput(f"{setup.plan.envs} environments need as many seeds, not {len(seeds)}.")
     k_learner, k_run = jax.random.split(key)
@@ -91,7 +101,7 @@ def init(key: Key[Array, ""], seeds: Sequence[int], env: HostEnv, setup: Setup) 
         )
     return HostState(
         learner=_init(k_learner, setup.learner),
-        buffer=setup.store.make(),
+        buffer=setup.store.make(budget_bytes),
         env=env.get_state(),
         obs=obs,
         time=np.zeros(len(seeds), np.int32),

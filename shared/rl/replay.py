@@ -2,7 +2,7 @@
 
     layout = Layout(obs=17, action=6, capacity=1_000_000)
     store = Uniform(layout)
-    print(store.layout.describe())          # 1,000,000 transitions of 42 numbers: 168 MB
+    print(describe(store))                  # 1,000,000 transitions of 42 numbers: 168 MB
     buffer = store.make(budget_bytes=2 * 10**9)
     buffer = store.insert(buffer, batch)    # over the oldest ones
     batch, index = store.sample(buffer, key, 256)
@@ -76,10 +76,6 @@ class Layout:
         """Bytes of all rows."""
         return 4 * self.capacity * self.width
 
-    def describe(self) -> str:
-        """The size in words."""
-        return f"{self.capacity:,} transitions of {self.width} numbers: {megabytes(self.nbytes)}"
-
     def pack(self, batch: Batch) -> Float[Array, "batch width"]:
         """Rows of a batch; a column that is missing, unknown or of another width is refused."""
         if batch.extras.keys() != dict(self.extras).keys():
@@ -132,6 +128,11 @@ class Store(Protocol):
         """The columns."""
         ...
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a buffer."""
+        ...
+
     def make(self, budget_bytes: int | None = None, copies: int = 1) -> Any:
         """An empty buffer; refused if `copies` (one per seed) exceed the budget."""
         ...
@@ -154,17 +155,22 @@ def megabytes(count: int) -> str:
     return f"{count / 1e6:.3g} MB" if count < 1e9 else f"{count / 1e9:.3g} GB"
 
 
-def check_budget(store_bytes: int, capacity: int, budget: int | None, copies: int) -> None:
-    """Refuse buffers that do not fit into a budget of bytes."""
+def describe(store: Store, copies: int = 1) -> str:
+    """The size of `copies` buffers in words."""
+    rows = f"{store.layout.capacity:,} transitions of {store.layout.width} numbers"
+    times = f"{copies} x " if copies > 1 else ""
+    return f"{times}{rows}: {megabytes(copies * store.nbytes)}"
+
+
+def check_budget(store: Store, budget_bytes: int | None, copies: int = 1) -> None:
+    """Refuse buffers (one per seed) that together exceed a budget; None allows all."""
     if copies < 1:
         raise BadInput(f"copies of a replay are at least 1, not {copies}.")
-    if budget is not None and copies * store_bytes > budget:
-        each = f"{copies} replays" if copies > 1 else "A replay"
-        fits = budget * capacity // (copies * store_bytes)
+    if budget_bytes is not None and copies * store.nbytes > budget_bytes:
+        fits = budget_bytes * store.layout.capacity // (copies * store.nbytes)
         raise BadInput(
-            f"{each} of {capacity:,} transitions take{'' if copies > 1 else 's'} "
-            f"{megabytes(copies * store_bytes)}, more than the {megabytes(budget)} allowed; "
-            f"{fits:,} would fit."
+            f"A replay of {describe(store, copies)} is more than the {megabytes(budget_bytes)} "
+            f"allowed; a capacity of {fits:,} would fit."
         )
 
 
@@ -203,7 +209,7 @@ class Uniform:
 
     def make(self, budget_bytes: int | None = None, copies: int = 1) -> Ring:
         """See `Store`."""
-        check_budget(self.nbytes, self.layout.capacity, budget_bytes, copies)
+        check_budget(self, budget_bytes, copies)
         return _make_ring(self.layout)
 
     def insert(self, buffer: Ring, batch: Batch) -> Ring:
@@ -272,7 +278,7 @@ class Prioritised:
 
     def make(self, budget_bytes: int | None = None, copies: int = 1) -> Weighted:
         """See `Store`."""
-        check_budget(self.nbytes, self.layout.capacity, budget_bytes, copies)
+        check_budget(self, budget_bytes, copies)
         return _make_weighted(self.layout)
 
     def insert(self, buffer: Weighted, batch: Batch) -> Weighted:
@@ -331,7 +337,7 @@ class Geometric:
 
     def make(self, budget_bytes: int | None = None, copies: int = 1) -> Weighted:
         """See `Store`."""
-        check_budget(self.nbytes, self.layout.capacity, budget_bytes, copies)
+        check_budget(self, budget_bytes, copies)
         return _make_weighted(self.layout)
 
     def insert(self, buffer: Weighted, batch: Batch) -> Weighted:

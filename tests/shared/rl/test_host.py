@@ -9,10 +9,14 @@ import pytest
 from shared.experiment.errors import BadInput
 from shared.rl import host, td3
 from shared.rl.loop import Plan, Setup
+from shared.rl.networks import Critic, TanhActor
 from shared.rl.replay import Layout, Uniform
 
 LAYOUT = Layout(obs=2, action=1, capacity=64, extras=(("time", 1),))
-LEARNER, HYPER = td3.learner(td3.Spec.of(2, 1, hidden=(8,))), td3.Hyper()
+LEARNER, HYPER = (
+    td3.learner(td3.Spec(TanhActor(2, 1, (8,)), Critic(2, 1, hidden=(8,)), delay=1)),
+    td3.Hyper(),
+)
 SETUP = Setup(LEARNER, Uniform(LAYOUT), Plan(envs=2, steps=5, updates=4, batch=8))
 SEEDS = (3, 4)
 
@@ -173,6 +177,7 @@ def test_bad_input():
     state, env = begin()
     with pytest.raises(BadInput, match="at least 1 step"):
         host.collect(state, env, host.random_actions(state, 1), SETUP, 0)
-    odd = state.learner._replace(step=state.learner.step + 1)
+    slow = Setup(td3.learner(td3.Spec.of(2, 1, hidden=(8,))), SETUP.store, SETUP.plan)
+    odd = state._replace(learner=state.learner._replace(step=jax.numpy.int32(3)))
     with pytest.raises(BadInput, match="Blocks begin where a cycle of 2"):
-        host.learn(state._replace(learner=odd), HYPER, SETUP, 2)
+        host.learn(odd, HYPER, slow, 2)

@@ -11,6 +11,7 @@ from shared.experiment.errors import BadInput
 from shared.rl import lagrangian, pieces, sac, td3
 from shared.rl.networks import Critic, GaussianActor, TanhActor
 from tests.shared.rl import naive
+from tests.shared.rl.naive import compiled
 
 KEY, NOISE = jax.random.key(3), jax.random.key(4)
 BATCH = naive.batch(extras=("cost",))
@@ -39,14 +40,14 @@ def differ(x, y):
 
 @pytest.fixture(scope="module")
 def td3_state():
-    state = td3.init(KEY, TD3)
+    state = compiled(td3.init, KEY, spec=TD3)
     actor, critic = (net._replace(target=moved(net.target)) for net in (state.actor, state.critic))
     return state._replace(actor=actor, critic=critic)
 
 
 @pytest.fixture(scope="module")
 def sac_state():
-    state = sac.init(KEY, SAC)
+    state = compiled(sac.init, KEY, spec=SAC)
     log_alpha = pieces.trained(jnp.float32(-1.2))
     critic = state.critic._replace(target=moved(state.critic.target))
     return state._replace(critic=critic, log_alpha=log_alpha)
@@ -54,7 +55,7 @@ def sac_state():
 
 @pytest.fixture(scope="module")
 def lag_state(sac_state):
-    state = lagrangian.init(KEY, LAG, multiplier=0.7)
+    state = compiled(lagrangian.init, KEY, spec=LAG, multiplier=0.7)
     return state._replace(sac=sac_state, cost=state.cost._replace(target=moved(state.cost.target)))
 
 
@@ -128,14 +129,14 @@ def test_td3_target_and_critic_gradient(td3_state):
     action = naive.smoothed(np.tanh(naive.mlp(s[0], B64.next_obs)), noise, 0.4, 0.3)
     future = np.minimum(*naive.critics(s[1], B64.next_obs, action))
     target = naive.backup(B64, future[:, 0], 0.9)[:, None]
-    found = td3.critic_target(td3_state, BATCH, NOISE, HYPER3, TD3)
+    found = compiled(td3.critic_target, td3_state, BATCH, NOISE, HYPER3, spec=TD3)
     np.testing.assert_allclose(found, target, rtol=1e-4, atol=1e-5)
 
     def loss(params):
         q = naive.critics(params, B64.obs, B64.action)
         return sum(np.mean((one - target) ** 2) for one in q)
 
-    after, metrics = td3.critic_stage(td3_state, BATCH, NOISE, HYPER3, TD3)
+    after, metrics = compiled(td3.critic_stage, td3_state, BATCH, NOISE, HYPER3, spec=TD3)
     params = naive.as64(td3_state.critic.params)
     np.testing.assert_allclose(metrics["critic_loss"], loss(params), rtol=1e-4)
     naive.check_gradient(naive.first_gradient(after.critic), loss, params)
@@ -150,7 +151,7 @@ def test_td3_actor_gradient(td3_state):
         action = np.tanh(naive.mlp(params, B64.obs))
         return -np.mean(naive.critics(critic, B64.obs, action)[0])
 
-    after, metrics = td3.actor_stage(td3_state, BATCH, NOISE, HYPER3, TD3)
+    after, metrics = compiled(td3.actor_stage, td3_state, BATCH, NOISE, HYPER3, spec=TD3)
     params = naive.as64(td3_state.actor.params)
     np.testing.assert_allclose(metrics["actor_loss"], loss(params), rtol=1e-4)
     naive.check_gradient(naive.first_gradient(after.actor), loss, params)
@@ -159,10 +160,10 @@ def test_td3_actor_gradient(td3_state):
 def test_td3_stages_change_what_they_should(td3_state):
     learner = td3.learner(TD3)
     assert [len(stages) for stages in learner.cycle] == [1, 3]
-    first, _ = pieces.run_stages(learner.cycle[0], td3_state, BATCH, NOISE, HYPER3)
+    first, _ = compiled(learner.cycle[0][0], td3_state, BATCH, NOISE, HYPER3)
     assert_same((first.actor, first.critic.target), (td3_state.actor, td3_state.critic.target))
     assert differ(first.critic.params, td3_state.critic.params) and int(first.step) == 1
-    second, _ = td3.update(first, BATCH, NOISE, HYPER3, TD3)
+    second, _ = compiled(td3.update, first, BATCH, NOISE, HYPER3, spec=TD3)
     assert int(second.step) == 2
     for before, after in ((first.actor, second.actor), (first.critic, second.critic)):
         mixed = jax.tree.map(lambda t, p: 0.75 * t + 0.25 * p, before.target, after.params)
@@ -195,8 +196,10 @@ def test_successor_features_need_only_another_target_and_objective():
         return -jnp.mean(psi @ w), {"psi": jnp.mean(psi)}
 
     learner = td3.learner(spec, target, pieces.square_loss, objective)
-    state = learner.init(KEY)
-    after, metrics = pieces.run_stages(learner.cycle[-1], state, BATCH, NOISE, HYPER3)
+    state = compiled(learner.init, KEY)
+    after, metrics = jax.jit(pieces.run_stages, static_argnums=0)(
+        learner.cycle[-1], state, BATCH, NOISE, HYPER3
+    )
     assert metrics["td"].shape == (16,) and "psi" in metrics
 
     actor, critic, lag = naive.as64((state.actor.params, state.critic.params, state.critic.target))
@@ -233,7 +236,7 @@ def test_sac_target_and_critic_gradient(sac_state):
     action, log_prob = next_sample(actor)
     future = np.minimum(*naive.critics(lag, B64.next_obs, action))[:, 0] - ALPHA * log_prob
     target = naive.backup(B64, future, 0.9)[:, None]
-    found = sac.critic_target(sac_state, BATCH, NOISE, HYPER, SAC)
+    found = compiled(sac.critic_target, sac_state, BATCH, NOISE, HYPER, spec=SAC)
     np.testing.assert_allclose(found, target, rtol=1e-4, atol=1e-4)
 
     def loss(params):
@@ -241,7 +244,7 @@ def test_sac_target_and_critic_gradient(sac_state):
             np.mean((one - target) ** 2) for one in naive.critics(params, B64.obs, B64.action)
         )
 
-    after, metrics = sac.critic_stage(sac_state, BATCH, NOISE, HYPER, SAC)
+    after, metrics = compiled(sac.critic_stage, sac_state, BATCH, NOISE, HYPER, spec=SAC)
     np.testing.assert_allclose(metrics["critic_loss"], loss(params), rtol=1e-4)
     naive.check_gradient(naive.first_gradient(after.critic), loss, params)
 
@@ -255,7 +258,7 @@ def test_sac_actor_and_temperature_gradients(sac_state):
         q = np.minimum(*naive.critics(critic, B64.obs, action))[:, 0]
         return np.mean(ALPHA * log_prob - q)
 
-    after, metrics = sac.actor_stage(sac_state, BATCH, NOISE, HYPER, SAC)
+    after, metrics = compiled(sac.actor_stage, sac_state, BATCH, NOISE, HYPER, spec=SAC)
     np.testing.assert_allclose(metrics["actor_loss"], loss(params), rtol=1e-4)
     naive.check_gradient(naive.first_gradient(after.actor), loss, params)
     log_prob = naive.gaussian_sample(params, B64.obs, noise)[1].mean()
@@ -268,16 +271,16 @@ def test_temperature_rises_when_the_policy_is_too_certain(sac_state):
     """Entropy below the target, so log pi above -H: alpha goes up."""
     for entropy, up in ((5.0, True), (-50.0, False)):
         spec = sac.Spec(SAC.actor, SAC.critic, target_entropy=entropy)
-        after, _ = sac.actor_stage(sac_state, BATCH, NOISE, HYPER, spec)
+        after, _ = compiled(sac.actor_stage, sac_state, BATCH, NOISE, HYPER, spec=spec)
         assert (float(after.alpha) > float(sac_state.alpha)) is up
     assert sac.Spec.of(3, 2).entropy == -2
 
 
 def test_sac_update_does_all_in_order(sac_state):
-    after, metrics = sac.update(sac_state, BATCH, KEY, HYPER, SAC)
+    after, metrics = compiled(sac.update, sac_state, BATCH, KEY, HYPER, spec=SAC)
     k_critic, k_actor, _ = jax.random.split(KEY, 3)
-    state, _ = sac.critic_stage(sac_state, BATCH, k_critic, HYPER, SAC)
-    state, _ = sac.actor_stage(state, BATCH, k_actor, HYPER, SAC)
+    state, _ = compiled(sac.critic_stage, sac_state, BATCH, k_critic, HYPER, spec=SAC)
+    state, _ = compiled(sac.actor_stage, state, BATCH, k_actor, HYPER, spec=SAC)
     mixed = jax.tree.map(lambda t, p: t + 0.25 * (p - t), state.critic.target, state.critic.params)
     assert_same(after, state._replace(critic=state.critic._replace(target=mixed)))
     np.testing.assert_allclose(metrics["alpha"], ALPHA, rtol=1e-6)
@@ -296,7 +299,9 @@ def test_cost_targets(lag_state, entropic):
         future = future - ALPHA * log_prob
     expected = naive.backup(B64._replace(reward=B64.extras["cost"]), future, 0.9)[:, None]
     function = lagrangian.entropic_cost_target if entropic else lagrangian.cost_target
-    found = function(lag_state, BATCH, NOISE, HYPER, LAG, lagrangian.recorded_cost)
+    found = compiled(
+        function, lag_state, BATCH, NOISE, HYPER, spec=LAG, cost=lagrangian.recorded_cost
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -312,14 +317,14 @@ def test_lagrangian_actor_gradient(lag_state):
         c = np.minimum(*naive.critics(cost, B64.obs, action))[:, 0]
         return np.mean(ALPHA * log_prob - q + 0.7 * c)
 
-    after, metrics = lagrangian.actor_stage(lag_state, BATCH, NOISE, HYPER, LAG)
+    after, metrics = compiled(lagrangian.actor_stage, lag_state, BATCH, NOISE, HYPER, spec=LAG)
     np.testing.assert_allclose(metrics["actor_loss"], loss(params), rtol=1e-4)
     naive.check_gradient(naive.first_gradient(after.sac.actor), loss, params)
 
 
 def test_without_multiplier_it_is_sac(lag_state):
     free = lag_state._replace(multiplier=jnp.float32(0))
-    after, metrics = lagrangian.update(free, BATCH, KEY, HYPER, LAG)
+    after, metrics = compiled(lagrangian.update, free, BATCH, KEY, HYPER, spec=LAG)
     plain, _ = sac.update(free.sac, BATCH, KEY, HYPER, SAC)
     assert_same(after.sac, plain)
     assert differ(after.cost.params, free.cost.params) and int(after.step) == 1

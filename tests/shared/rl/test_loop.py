@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from shared.experiment.errors import BadInput
-from shared.gpu.seeds import over_seeds, seed_keys
+from shared.gpu.seeds import over_seeds, seed_keys, unstack
 from shared.rl import lagrangian, loop, td3
-from shared.rl.networks import Critic, GaussianActor
+from shared.rl.networks import Critic, GaussianActor, TanhActor
 from shared.rl.replay import Layout, Uniform
 from shared.rl.sac import Hyper as SacHyper
 from shared.rl.sac import Spec as SacSpec
 
 LAYOUT = Layout(obs=2, action=1, capacity=64, extras=(("time", 1),))
-LEARNER = td3.learner(td3.Spec.of(2, 1, hidden=(8,)))
+LEARNER = td3.learner(td3.Spec(TanhActor(2, 1, (8,)), Critic(2, 1, hidden=(8,)), delay=1))
 
 
 class Clock(NamedTuple):
@@ -96,18 +96,17 @@ def test_split_anywhere_it_is_the_same_run_and_seeds_are_apart():
     def chunk(state):
         return loop.train(state, Clock(), hyper, what, 2)
 
-    keys = seed_keys([0, 1], "train")
-    begin = jax.jit(jax.vmap(lambda k: loop.warm_up(loop.init(k, Clock(), what), Clock(), what, 4)))
+    def begin(key):
+        return loop.warm_up(loop.init(key, Clock(), what), Clock(), what, 4)
+
+    state = jax.jit(jax.vmap(begin))(seed_keys([0, 1], "train"))
+    second = unstack(state)[1]
     step = over_seeds(chunk)
-    state, metrics = step(begin(keys))
+    state, metrics = step(state)
     state, _ = step(state)
     assert {"critic_loss", "actor_loss", "episodes", "episode_return"} <= metrics.keys()
     assert metrics["episodes"].shape == (2,)
-
-    alone = begin(keys[1:])
-    whole, _ = jax.jit(lambda s: loop.train(s, Clock(), hyper, what, 4))(
-        jax.tree.map(lambda leaf: leaf[0], alone)
-    )
+    whole, _ = jax.jit(lambda s: loop.train(s, Clock(), hyper, what, 4))(second)
     for name in ("learner", "buffer", "obs", "time", "returns", "steps"):
         jax.tree.map(
             lambda x, y: np.testing.assert_allclose(x, y[1], rtol=1e-4, atol=1e-5),

@@ -10,7 +10,7 @@ import pytest
 
 from shared.experiment.errors import BadInput
 from shared.rl import sumtree
-from shared.rl.replay import Batch, Geometric, Layout, Prioritised, Uniform
+from shared.rl.replay import Batch, Geometric, Layout, Prioritised, Uniform, describe
 
 LAYOUT = Layout(obs=2, action=1, capacity=8)
 TIMED = Layout(obs=2, action=1, capacity=8, extras=(("time", 1), ("goal", 3)))
@@ -79,11 +79,13 @@ def test_uniform_draws_what_is_there_and_keeps_rows_whole():
 def test_size_is_said_beforehand_and_refused():
     layout = Layout(obs=17, action=6, capacity=1_000_000)
     assert layout.nbytes == 4 * 42 * 1_000_000
-    assert layout.describe() == "1,000,000 transitions of 42 numbers: 168 MB"
-    with pytest.raises(BadInput, match=r"take 840 MB, more than the 500 MB allowed; 595,238 would"):
+    assert describe(Uniform(layout)) == "1,000,000 transitions of 42 numbers: 168 MB"
+    with pytest.raises(
+        BadInput, match=r"5 x .* 840 MB is more than the 500 MB allowed; .* 595,238"
+    ):
         Uniform(layout).make(budget_bytes=500_000_000, copies=5)
     assert Uniform(LAYOUT).make(budget_bytes=LAYOUT.nbytes).rows.nbytes == LAYOUT.nbytes
-    with pytest.raises(BadInput, match="A replay of 8 transitions takes"):
+    with pytest.raises(BadInput, match="A replay of 8 transitions of 7 numbers: "):
         Prioritised(LAYOUT).make(budget_bytes=LAYOUT.nbytes)
     buffer = Prioritised(LAYOUT).make()
     leaves = jax.tree.leaves((buffer.ring.rows, buffer.tree))

@@ -58,8 +58,9 @@ def test_block_is_its_updates_one_by_one():
 
 
 def test_split_anywhere_it_is_the_same_run():
-    state, buffer, _ = update_many(*start(), KEY, HYPER, n=2, **STATIC)
-    state, buffer, _ = update_many(state, buffer, KEY, HYPER, n=4, **STATIC)
+    state, buffer = start()
+    for _ in range(3):
+        state, buffer, _ = update_many(state, buffer, KEY, HYPER, n=2, **STATIC)
     whole_state, whole_buffer, _ = block_of_six()
     assert_close((state, buffer), (whole_state, whole_buffer))
 
@@ -73,10 +74,10 @@ def test_another_key_is_another_run():
 def test_vmapped_seeds_are_single_runs():
     keys = seed_keys([0, 1, 2], "updates")
     starts = [start(seed) for seed in range(3)]
-    run = jax.jit(jax.vmap(functools.partial(updates, n=20, **STATIC), (0, 0, 0, None)))
+    run = jax.jit(jax.vmap(functools.partial(updates, n=6, **STATIC), (0, 0, 0, None)))
     states, _, metrics = run(*stack(starts), keys, HYPER)
     for i in range(3):
-        alone, _, means = update_many(*start(i), keys[i], HYPER, n=20, **STATIC)
+        alone, _, means = update_many(*start(i), keys[i], HYPER, n=6, **STATIC)
         jax.tree.map(
             lambda x, y, i=i: np.testing.assert_allclose(x, y[i], rtol=1e-3, atol=1e-5),
             (alone, means),

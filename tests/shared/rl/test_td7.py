@@ -12,6 +12,7 @@ from shared.rl import pieces, td7
 from shared.rl.checkpoint import Decision, Progress, Schedule, on_episode
 from shared.rl.encoders import EncodedActor, EncodedCritic, Encoder
 from tests.shared.rl import naive
+from tests.shared.rl.naive import compiled
 from tests.shared.rl.test_learners import assert_same, differ, moved
 
 KEY, NOISE = jax.random.key(3), jax.random.key(4)
@@ -23,7 +24,7 @@ HYPER = td7.Hyper(gamma=0.9, copy_every=4, smoothing=0.4, smoothing_clip=0.3)
 
 @pytest.fixture(scope="module")
 def state():
-    state = td7.init(KEY, SPEC)
+    state = compiled(td7.init, KEY, spec=SPEC)
     encoder = state.encoder._replace(
         target=moved(state.encoder.target), target2=moved(state.encoder.target2, 1)
     )
@@ -40,7 +41,7 @@ def test_encoder_gradient_takes_the_next_embedding_as_given(state):
         guess = naive.zsa(params, naive.zs(params, B64.obs), B64.action)
         return np.mean((guess - ahead) ** 2)
 
-    after, metrics = td7.encoder_stage(state, BATCH, NOISE, HYPER, SPEC)
+    after, metrics = compiled(td7.encoder_stage, state, BATCH, NOISE, HYPER, spec=SPEC)
     np.testing.assert_allclose(metrics["encoder_loss"], loss(params), rtol=1e-4)
     naive.check_gradient(naive.first_gradient(after.encoder), loss, params)
     assert_same(after.encoder.target, state.encoder.target)
@@ -61,7 +62,7 @@ def test_target_and_critic_gradient(state):
     future = np.minimum(*naive.encoded_critics(lag, e2, B64.next_obs, action))[:, 0]
     assert (future < -0.05).any() and (future > 0.1).any()  # so the clip shows
     target = naive.backup(B64, np.clip(future, -0.05, 0.1), 0.9)[:, None]
-    found = td7.critic_target(state, BATCH, NOISE, HYPER, SPEC)
+    found = compiled(td7.critic_target, state, BATCH, NOISE, HYPER, spec=SPEC)
     np.testing.assert_allclose(found, target, rtol=1e-4, atol=1e-5)
 
     def loss(params):
@@ -71,7 +72,7 @@ def test_target_and_critic_gradient(state):
             total += np.mean(np.where(size < 1, size**2 / 2, size))
         return total
 
-    after, metrics = td7.critic_stage(state, BATCH, NOISE, HYPER, SPEC)
+    after, metrics = compiled(td7.critic_stage, state, BATCH, NOISE, HYPER, spec=SPEC)
     np.testing.assert_allclose(metrics["critic_loss"], loss(params), rtol=1e-4)
     naive.check_gradient(naive.first_gradient(after.critic), loss, params)
     np.testing.assert_allclose(after.seen, [target.min(), target.max()], rtol=1e-4)
@@ -85,7 +86,7 @@ def test_actor_gradient_goes_through_the_embedding_of_the_action(state):
         action = naive.encoded_actor(params, e1, B64.obs)
         return -np.mean(naive.encoded_critics(critic, e1, B64.obs, action))
 
-    after, metrics = td7.actor_stage(state, BATCH, NOISE, HYPER, SPEC)
+    after, metrics = compiled(td7.actor_stage, state, BATCH, NOISE, HYPER, spec=SPEC)
     np.testing.assert_allclose(metrics["actor_loss"], loss(params), rtol=1e-4)
     naive.check_gradient(naive.first_gradient(after.actor), loss, params)
     acted = naive.encoded_actor(params, e1, B64.obs)
@@ -93,11 +94,11 @@ def test_actor_gradient_goes_through_the_embedding_of_the_action(state):
 
 
 def test_copies_lag_by_one_and_two():
-    state = td7.init(KEY, SPEC)
-    learner = td7.learner(SPEC)
+    state = compiled(td7.init, KEY, spec=SPEC)
+    learner, update = td7.learner(SPEC), jax.jit(pieces.run_stages, static_argnums=0)
     seen = [state]
     for i in range(8):
-        state, _ = pieces.run_stages(learner.cycle[i % 2], state, BATCH, KEY, HYPER)
+        state, _ = update(learner.cycle[i % 2], state, BATCH, KEY, HYPER)
         seen.append(state)
     assert_same(seen[3].critic.target, seen[0].critic.params)
     assert_same(seen[4].critic.target, seen[4].critic.params)
