@@ -34,6 +34,10 @@ def assert_same(x, y):
     jax.tree.map(np.testing.assert_array_equal, x, y)
 
 
+def assert_close(x, y):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), x, y)
+
+
 def differ(x, y):
     return any(not np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (x, y)), strict=True))
 
@@ -282,7 +286,7 @@ def test_sac_update_does_all_in_order(sac_state):
     state, _ = compiled(sac.critic_stage, sac_state, BATCH, k_critic, HYPER, spec=SAC)
     state, _ = compiled(sac.actor_stage, state, BATCH, k_actor, HYPER, spec=SAC)
     mixed = jax.tree.map(lambda t, p: t + 0.25 * (p - t), state.critic.target, state.critic.params)
-    assert_same(after, state._replace(critic=state.critic._replace(target=mixed)))
+    assert_close(after, state._replace(critic=state.critic._replace(target=mixed)))
     np.testing.assert_allclose(metrics["alpha"], ALPHA, rtol=1e-6)
     assert int(after.step) == 1
 
@@ -326,7 +330,7 @@ def test_without_multiplier_it_is_sac(lag_state):
     free = lag_state._replace(multiplier=jnp.float32(0))
     after, metrics = compiled(lagrangian.update, free, BATCH, KEY, HYPER, spec=LAG)
     plain, _ = sac.update(free.sac, BATCH, KEY, HYPER, SAC)
-    assert_same(after.sac, plain)
+    assert_close(after.sac, plain)
     assert differ(after.cost.params, free.cost.params) and int(after.step) == 1
     assert {"cost_critic_loss", "cost_value", "multiplier", "log_prob"} <= metrics.keys()
 
