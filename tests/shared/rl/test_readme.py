@@ -9,7 +9,7 @@ import numpy as np
 import shared.rl
 
 
-def test_example(capsys):
+def test_example(capsys, trains):
     page = Path(shared.rl.__file__).with_name("README.md").read_text()
     (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     names = {}
