@@ -8,7 +8,7 @@ import pytest
 def compile_quickly(request):
     """Fewer of XLA's optimisations, but for tests marked as training something."""
     name = "jax_disable_most_optimizations"
-    before = getattr(jax.config, name)
+    before = jax.config.read(name)
     jax.config.update(name, "trains" not in request.fixturenames)
     yield
     jax.config.update(name, before)
