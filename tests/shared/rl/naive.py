@@ -12,8 +12,13 @@ from shared.rl.replay import Batch
 
 
 def compiled(stage, *args, **static):
-    """stage(*args, **static) as one program: faster to compile than operation by operation."""
-    return jax.jit(functools.partial(stage, **static))(*args)
+    """stage(*args, **static) as one program, compiled once in all tests."""
+    return _program(stage, tuple(static.items()))(*args)
+
+
+@functools.cache
+def _program(stage, static):
+    return jax.jit(functools.partial(stage, **dict(static)))
 
 
 def as64(tree):

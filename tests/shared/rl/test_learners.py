@@ -272,10 +272,11 @@ def test_sac_actor_and_temperature_gradients(sac_state):
 
 
 def test_temperature_rises_when_the_policy_is_too_certain(sac_state):
-    """Entropy below the target, so log pi above -H: alpha goes up."""
-    for entropy, up in ((5.0, True), (-50.0, False)):
-        spec = sac.Spec(SAC.actor, SAC.critic, target_entropy=entropy)
-        after, _ = compiled(sac.actor_stage, sac_state, BATCH, NOISE, HYPER, spec=spec)
+    """log pi is about -1 here: too little for an entropy of 5, more than enough for one of -2."""
+    certain = sac.Spec(SAC.actor, SAC.critic, target_entropy=5.0)
+    for spec, up in ((certain, True), (SAC, False)):
+        after, metrics = compiled(sac.actor_stage, sac_state, BATCH, NOISE, HYPER, spec=spec)
+        assert (float(metrics["log_prob"]) + spec.entropy > 0) is up
         assert (float(after.alpha) > float(sac_state.alpha)) is up
     assert sac.Spec.of(3, 2).entropy == -2
 
@@ -328,8 +329,13 @@ def test_lagrangian_actor_gradient(lag_state):
 
 def test_without_multiplier_it_is_sac(lag_state):
     free = lag_state._replace(multiplier=jnp.float32(0))
-    after, metrics = compiled(lagrangian.update, free, BATCH, KEY, HYPER, spec=LAG)
-    plain, _ = sac.update(free.sac, BATCH, KEY, HYPER, SAC)
+
+    @jax.jit
+    def both(state):
+        plain, _ = sac.update(state.sac, BATCH, KEY, HYPER, SAC)
+        return *lagrangian.update(state, BATCH, KEY, HYPER, LAG), plain
+
+    after, metrics, plain = both(free)
     assert_close(after.sac, plain)
     assert differ(after.cost.params, free.cost.params) and int(after.step) == 1
     assert {"cost_critic_loss", "cost_value", "multiplier", "log_prob"} <= metrics.keys()

@@ -146,7 +146,7 @@ def action_cost(batch):
     return batch.action[:, 0]
 
 
-def test_the_multiplier_finds_its_price(trains):
+def test_the_multiplier_finds_its_price():
     """max -(a - 0.8)^2 subject to a <= 0.3: a = 0.3 at the price 2 (0.8 - 0.3) = 1."""
     spec = lagrangian.Spec(
         SacSpec(GaussianActor(1, 1, (16,)), Critic(1, 1, hidden=(16,)), alpha=0.002),

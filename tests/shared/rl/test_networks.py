@@ -97,7 +97,9 @@ def test_encoded_networks_written_out():
         EncodedActor(3, 2, 6, 5),
         EncodedCritic(3, 2, 4, 6, 5),
     )
-    pe, pa, pq = (net.init(jax.random.key(i)) for i, net in enumerate((encoder, actor, critic)))
+    pe, pa, pq = (
+        jax.jit(net.init)(jax.random.key(i)) for i, net in enumerate((encoder, actor, critic))
+    )
     rng = np.random.default_rng(0)
     obs, action = rng.normal(size=(7, 3)), rng.uniform(-1, 1, (7, 2))
 
@@ -118,13 +120,13 @@ def test_encoded_networks_written_out():
         q = affine(layer, q) if i == 2 else elu(affine(layer, q))
 
     o, a = jnp.asarray(obs, jnp.float32), jnp.asarray(action, jnp.float32)
-    found_zs = encoder.state(pe, o)
-    found_zsa = encoder.pair(pe, found_zs, a)
+    found_zs = jax.jit(encoder.state)(pe, o)
+    found_zsa = jax.jit(encoder.pair)(pe, found_zs, a)
     close = {"rtol": 2e-4, "atol": 1e-5}
     np.testing.assert_allclose(found_zs, zs, **close)
     np.testing.assert_allclose(found_zsa, zsa, **close)
-    np.testing.assert_allclose(actor(pa, o, found_zs), policy, **close)
-    np.testing.assert_allclose(critic(pq, o, a, found_zsa, found_zs)[1], q, **close)
+    np.testing.assert_allclose(jax.jit(actor)(pa, o, found_zs), policy, **close)
+    np.testing.assert_allclose(jax.jit(critic)(pq, o, a, found_zsa, found_zs)[1], q, **close)
 
 
 # The squashed Gaussian ----------------------------------------------------------------------------

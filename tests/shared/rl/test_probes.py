@@ -61,7 +61,7 @@ def test_truth_by_hand():
     assert answers["action"].matters.tolist() == [True, False]
 
 
-def test_td3(trains):
+def test_td3():
     spec = td3.Spec.of(1, 1, hidden=(16,))
     hyper = td3.Hyper(gamma=GAMMA, actor_lr=3e-3, critic_lr=1e-2, tau=0.05, smoothing=0.05)
     states = trained(td3.learner(spec), Uniform(LAYOUT), hyper, 500)
@@ -72,7 +72,7 @@ def test_td3(trains):
     )
 
 
-def test_sac(trains):
+def test_sac():
     """With a temperature so small and fixed that entropy hardly counts."""
     small = sac.Spec.of(1, 1, hidden=(16,))
     spec = sac.Spec(small.actor, small.critic, alpha=0.01)
@@ -85,7 +85,7 @@ def test_sac(trains):
     )
 
 
-def test_td7(trains):
+def test_td7():
     spec = td7.Spec.of(1, 1, width=16)
     hyper = td7.Hyper(
         gamma=GAMMA, actor_lr=3e-3, critic_lr=1e-2, encoder_lr=1e-3, copy_every=50, smoothing=0.05

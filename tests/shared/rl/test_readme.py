@@ -9,7 +9,7 @@ import numpy as np
 import shared.rl
 
 
-def test_example(capsys, trains):
+def test_example(capsys):
     page = Path(shared.rl.__file__).with_name("README.md").read_text()
     (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     names = {}
