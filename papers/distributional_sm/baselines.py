@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from papers.distributional_sm.method import (
+    Kernel,
     Params,
     TrainerSpec,
     block_means,
@@ -28,23 +29,25 @@ from papers.distributional_sm.method import (
 )
 
 
-def ensemble_loss(x: Float[Array, "m N d"], y: Float[Array, "m N d"]) -> Float[Array, ""]:
+def ensemble_loss(
+    x: Float[Array, "m N d"], y: Float[Array, "m N d"], inner: Kernel = rq_kernel
+) -> Float[Array, ""]:
     """Mean over atoms of the unbiased MMD^2 between an atom and its own target.
 
     Not clipped at 0, which would leave atoms that are nearly right without a gradient; it is the
     two-level loss without its outer level.
     """
-    return jax.vmap(_own_mmd2)(x, y).mean()
+    return jax.vmap(functools.partial(_own_mmd2, inner=inner))(x, y).mean()
 
 
-def _own_mmd2(x: Float[Array, "N d"], y: Float[Array, "N d"]) -> Float[Array, ""]:
+def _own_mmd2(x: Float[Array, "N d"], y: Float[Array, "N d"], inner: Kernel) -> Float[Array, ""]:
     n = len(x)
-    at_zero = rq_kernel(jnp.zeros((), x.dtype))
+    at_zero = inner(jnp.zeros((), x.dtype))
 
     def within(z: Array) -> Array:
-        return (n * block_means(z[None], z[None], rq_kernel)[0, 0] - at_zero) / (n - 1)
+        return (n * block_means(z[None], z[None], inner)[0, 0] - at_zero) / (n - 1)
 
-    return within(x) + within(y) - 2 * block_means(x[None], y[None], rq_kernel)[0, 0]
+    return within(x) + within(y) - 2 * block_means(x[None], y[None], inner)[0, 0]
 
 
 def one_step_spec(spec: TrainerSpec) -> TrainerSpec:

@@ -62,10 +62,14 @@ def windy_step(key: Key[Array, ""], state: Float[Array, " 2"], action: Array) ->
 
 
 def windy_reset(key: Key[Array, ""]) -> Float[Array, " 2"]:
-    """The origin, or (as likely) anywhere in the square."""
-    k_which, k_place = jax.random.split(key)
+    """The origin, somewhere on an axis, or anywhere in the square, a third each: only on an axis do
+    policies choose, so only there is the future uncertain."""
+    k_which, k_axis, k_place = jax.random.split(key, 3)
     place = jax.random.uniform(k_place, (2,), jnp.float32, minval=-WINDY_BOUND, maxval=WINDY_BOUND)
-    return jnp.where(jax.random.bernoulli(k_which), place, jnp.zeros(2, jnp.float32))
+    on_axis = jnp.where(jax.random.bernoulli(k_axis), place * jnp.array([1, 0], jnp.float32),
+                        place * jnp.array([0, 1], jnp.float32))  # fmt: skip
+    which = jax.random.randint(k_which, (), 0, 3)
+    return jnp.stack([jnp.zeros(2, jnp.float32), on_axis, place])[which]
 
 
 def windy_top(key: Key[Array, ""], state: Float[Array, " 2"]) -> Array:
@@ -105,7 +109,7 @@ WINDY = Task(
         "near the centre": lambda s: jnp.exp(-jnp.sum(s**2, axis=1) / 4),
         "height, left half": lambda s: jnp.where(s[:, 0] < 0, s[:, 1], 0 * s[:, 1]),
     },
-    sources=((0.0, 0.0), (-1.0, 0.0), (2.0, -3.0), (-3.0, -3.0), (3.0, 3.0)),
+    sources=((0.0, 0.0), (0.0, -3.0), (-1.0, 0.0), (-3.0, -3.0), (3.0, 3.0)),
 )
 
 # Pendulum -----------------------------------------------------------------------------------------
@@ -172,7 +176,7 @@ PENDULUM = Task(
         "no action penalty": lambda s: -(pendulum_angle(s) ** 2 + 0.1 * s[:, 2] ** 2),
         "above horizon": lambda s: jnp.where(s[:, 0] < 0, -1.0, 0.0).astype(s.dtype),
         "stay left": lambda s: jnp.minimum(s[:, 1], 0),
-        "stay right": lambda s: -jnp.maximum(s[:, 1], 0),
+        "stay right": lambda s: jnp.maximum(s[:, 1], 0),
         "angular velocity penalty": lambda s: -jnp.abs(s[:, 2]),
         "counter-clockwise": lambda s: jnp.where(s[:, 2] > 0, 1.0, 0.0).astype(s.dtype),
     },

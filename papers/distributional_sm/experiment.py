@@ -3,7 +3,7 @@
     exact                       finite chains: identities, contraction, fractals (C1-C3, C10)
     truth/<process>/<policy>    Monte-Carlo returns, their own error, the floor of m equal atoms
     model/<process>/<policy>/delta, ensemble, one-step           (C4-C6)
-    ablation/<process>/<change>                                  (C7-C9)
+    ablation/<process>/unchanged, <change>                       (C7-C9)
 
 Light on purpose: what is heavy is imported inside `run_task`.
 """
@@ -47,7 +47,7 @@ def tasks(config: Config) -> list[Task]:
             _training(
                 config.ablated(change), f"ablation/{name}/{change}", {**about, "change": change}
             )
-            for change in config.ablations
+            for change in (("unchanged", *config.ablations) if config.ablations else ())
         ]
     return found
 
@@ -86,17 +86,18 @@ def _truth(config: Config, name: str, policy: str) -> dict[str, np.ndarray]:
 
     `quantiles` [source, reward, 200] (midpoints); `mean`, `std` [source, reward]; `cvar`
     [source, reward, tau] and `cvar_error`, its standard error; `noise`: W1 to as many fresh runs;
+    `mean_alone`: W1 of all mass at the mean, the best that a model of means can do;
     for every number m of atoms that is trained, `floor`: W1 of m sampled returns, and `quantised`:
-    of the best m equal atoms [m, source, reward]; `range` [reward].
+    of the best m equal atoms [m, source, reward]; `range` [reward], of possible returns.
     """
     import numpy as np
 
     from papers.distributional_sm import truth
-    from papers.distributional_sm.processes import process
     from papers.distributional_sm.tabular import cvar
 
-    real = truth.returns(config, name, policy).astype(np.float64)
-    fresh = truth.returns(config, name, policy, truth.TRUTH_SEED + 1).astype(np.float64)
+    real, widths = truth.simulated(config, name, policy)
+    real = real.astype(np.float64)
+    again = truth.simulated(config, name, policy, truth.TRUTH_SEED + 1).returns
     runs = real.shape[-1]
     folds = real[..., np.random.default_rng(1).permutation(runs)[: runs // 10 * 10]]
     folds = folds.reshape(*real.shape[:2], 10, -1)
@@ -110,10 +111,11 @@ def _truth(config: Config, name: str, policy: str) -> dict[str, np.ndarray]:
         "std": real.std(-1),
         "cvar": np.stack([cvar(real, tau) for tau in levels], axis=-1),
         "cvar_error": np.stack(errors, axis=-1),
-        "noise": truth.w1(fresh, real),
+        "mean_alone": truth.w1(real.mean(-1, keepdims=True), real),
+        "noise": truth.w1(again.astype(np.float64), real),
         "floor": np.stack([truth.sampled_floor(real, m) for m in config.atom_counts]),
         "quantised": np.stack([truth.quantised_floor(real, m) for m in config.atom_counts]),
-        "range": np.array(truth.reward_ranges(config, process(name))),
+        "range": widths,
     }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from papers.distributional_sm.config import POLICIES
 from papers.distributional_sm.env import PENDULUM, WINDY
 from shared import plotting, stats
 from shared.experiment.spec import Results
@@ -130,13 +131,15 @@ def learning(results: Results) -> Figure:
                 rows = [stats.bootstrap(column, stats.mean, seed=0) for column in results[key].T]
                 plotting.band(ax, results["updates"], rows, label, MODEL_LOOKS[label])
         floor = (results[f"{truth}/floor"][0] / results[f"{truth}/range"]).mean()
+        alone = (results[f"{truth}/mean_alone"] / results[f"{truth}/range"]).mean()
         m = int(results["atoms"][0])
-        ax.axhline(floor, color=plotting.NEUTRAL, linestyle="--", linewidth=1.2,
-                   label=f"{m} true returns")  # fmt: skip
+        for value, line, label in (
+            (floor, "--", f"{m} true returns"), (alone, ":", "true mean alone")
+        ):  # fmt: skip
+            ax.axhline(value, color=plotting.NEUTRAL, linestyle=line, linewidth=1.2, label=label)
         ax.set_title(f"{process}, {policy}")
         ax.set_xlabel("gradient steps")
         ax.set_ylim(bottom=0)
-        ax.set_yscale("log") if floor <= 0 else None
     axes[0, 0].set_ylabel("W$_1$ / range of returns")
     plotting.legend_outside(fig)
     return fig
@@ -144,13 +147,14 @@ def learning(results: Results) -> Figure:
 
 def ablations(results: Results) -> Figure:
     """Final error with one setting changed, mean over seeds with its interval."""
-    keys = [key.removesuffix("/w1") for key in results if key.startswith("ablation/") and
-            key.endswith("/w1")]  # fmt: skip
-    process = keys[0].split("/")[1]
-    base = next(key.removesuffix("/w1") for key in results if key.endswith("/delta/w1") and
-                key.startswith(f"model/{process}/"))  # fmt: skip
-    truth = f"truth/{process}/{base.split('/')[2]}"
-    entries = {"unchanged": base} | {key.split("/")[2].replace("=", " = "): key for key in keys}
+    process = "windy"
+    found = [key.split("/") for key in results if key.startswith(f"ablation/{process}/")]
+    changes = [parts[2] for parts in found if parts[3] == "w1" and parts[2] != "unchanged"]
+    truth = f"truth/{process}/{POLICIES[process][0]}"
+    entries = {
+        change.replace("=", " = ").replace("_", " "): f"ablation/{process}/{change}"
+        for change in ("unchanged", *changes)
+    }
     rows = [
         stats.bootstrap((results[f"{key}/w1"] / results[f"{truth}/range"]).mean((1, 2)),
                         stats.mean, seed=0)
@@ -228,6 +232,6 @@ DRAWINGS: dict[str, tuple[Callable[[Results], Figure], tuple[str, ...]]] = {
         ("model/windy/top/delta/returns", "model/windy/gamble/delta/returns"),
     ),
     "learning": (learning, ("model/windy/top/ensemble/curve",)),
-    "ablations": (ablations, ("ablation/windy/horizon=1/w1",)),
+    "ablations": (ablations, ("ablation/windy/unchanged/w1",)),
     "atoms": (atoms, ("model/windy/top/delta/snapshot",)),
 }

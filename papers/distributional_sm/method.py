@@ -39,6 +39,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key
 
@@ -71,6 +72,17 @@ def _rational_quadratic(d2: Array, alpha: float) -> Array:
 def imq(u: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Inverse multiquadric (1 + u)^(-1/2)."""
     return jax.lax.rsqrt(1 + u)
+
+
+def imq_scales(
+    d2: Float[Array, "*shape"], scales: Sequence[float] = (0.3, 3.0, 30.0)
+) -> Float[Array, "*shape"]:
+    """Inverse multiquadrics of several widths, sum_s (1 + d2 / s)^(-1/2).
+
+    Deviation: for states as they are, which no phi has brought to the scale of `rq_kernel`; far
+    apart it still has a slope, and it costs less.
+    """
+    return sum(jax.lax.rsqrt(1 + d2 * (1 / s)) for s in scales)  # pyright: ignore[reportReturnType]
 
 
 def rbf(u: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -194,6 +206,8 @@ def two_level_mmd2(
             to y), at least `eps`; it carries no gradient.
     """
     _check_samples(x, y)
+    if isinstance(bandwidth, str) and bandwidth != "median":
+        raise ValueError(f"bandwidth must be 'median' or a positive number, got {bandwidth!r}.")
     (xx, u_x), (yy, u_y), xy = (
         _self_means(x, inner),
         _self_means(y, inner),
@@ -258,8 +272,20 @@ def nstep_targets(
     """
     if len(obs) < 2:
         raise ValueError("A window holds at least 2 states, n + 1 with n >= 1.")
-    uniform = jax.random.uniform(key, boot.shape[:2], obs.dtype, minval=jnp.finfo(obs.dtype).tiny)
+    uniform = _uniform(key, boot.shape[:2], obs.dtype)
     return targets_of(uniform, obs, last, boot, gamma, include_source)
+
+
+def _uniform(key: Key[Array, ""], shape: tuple[int, ...], dtype: Any) -> Array:
+    """Uniform draws from (0, 1), both ends left out. Drawn flat: in several dimensions the random
+    bits take seconds to compile, and longer to make."""
+    tiny = jnp.finfo(dtype).tiny
+    return jax.random.uniform(key, (math.prod(shape),), dtype, minval=tiny).reshape(shape)
+
+
+def _normal(key: Key[Array, ""], shape: tuple[int, ...], dtype: Any) -> Array:
+    """N(0, 1) draws, made flat for the same reason."""
+    return jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
 
 
 def targets_of(
@@ -316,7 +342,7 @@ def init_atoms(
 def _normals(key: Key[Array, ""], shapes: Sequence[tuple[int, ...]]) -> list[Array]:
     """N(0, 1) arrays from a single draw: many small draws take long to compile."""
     sizes = [math.prod(shape) for shape in shapes]
-    numbers = jax.random.normal(key, (sum(sizes),), jnp.float32)
+    numbers = _normal(key, (sum(sizes),), jnp.float32)
     ends = itertools.accumulate(sizes)
     return [
         numbers[end - size : end].reshape(shape)
@@ -329,7 +355,14 @@ def sample_atoms(
 ) -> Float[Array, "m n d"]:
     """n states from each atom's measure Phi_i(x)."""
     m, inputs, _ = params[0]["w"].shape
-    z = jax.random.normal(key, (m, n, inputs - len(x)), x.dtype)
+    return generate(params, _normal(key, (m, n, inputs - len(x)), x.dtype), x)
+
+
+def generate(
+    params: Params, z: Float[Array, "m n latent"], x: Float[Array, " d"]
+) -> Float[Array, "m n d"]:
+    """The states f_i(z, x): each atom's network with the noise z, drawn from N(0, I)."""
+    m, n, _ = z.shape
     y = jnp.concatenate([z, jnp.broadcast_to(x, (m, n, len(x)))], axis=-1)
     for layer in params[:-1]:
         y = jax.nn.leaky_relu(_affine(layer, y), jnp.asarray(0.01, y.dtype))
@@ -443,7 +476,9 @@ class TrainerSpec:
         learned_kernel: whether phi is trained against the model, or states are compared as they
             are. embed_dim, phi_width: of phi.
         phi_per_atom: one phi for each atom (only for a loss that never compares different atoms).
-        batch: windows in a gradient step. learning_rate, adam_eps: of both Adams.
+        batch: windows in a gradient step. learning_rate, adam_eps: of both Adams. An atom's share
+            of the loss is of order 1 / m^2, so the official eps exceeds most gradients.
+        decay_steps: steps over which the learning rate falls to nothing, as a cosine; 0: it stays.
         ema: share of the new parameters that the target takes up after each step.
         include_source: whether M counts X_0 (the official default).
     """
@@ -462,6 +497,7 @@ class TrainerSpec:
     batch: int = 64
     learning_rate: float = 6.25e-5
     adam_eps: float = 1.5e-4
+    decay_steps: int = 0
     ema: float = 0.01
     include_source: bool = True
 
@@ -473,8 +509,11 @@ class TrainerSpec:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
         if not 0 < self.ema <= 1:
             raise ValueError(f"ema must lie in (0, 1], got {self.ema:g}.")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate:g}.")
+        for name in ("learning_rate", "adam_eps"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name):g}.")
+        if self.decay_steps < 0:
+            raise ValueError(f"decay_steps must be at least 0, got {self.decay_steps}.")
 
 
 class Transitions(NamedTuple):
@@ -507,7 +546,7 @@ def make_trainer(
     Both are pure, to be compiled, scanned over steps and mapped over seeds by the caller. `step`
     returns the loss before each of its two updates.
     """
-    adam = optax.adam(spec.learning_rate, eps=spec.adam_eps)
+    adam = optax.adam(_learning_rate(spec), eps=spec.adam_eps)
 
     def init(key: Array) -> TrainerState:
         k_atoms, k_phi, k_run = jax.random.split(key, 3)
@@ -523,8 +562,7 @@ def make_trainer(
         atoms: Params, phi: Params, target: Params, key: Array, data: Transitions
     ) -> Array:
         """Mean loss of a batch drawn with `key`."""
-        k_batch, k_samples = jax.random.split(key)
-        lhs, rhs = _both_sides(spec, atoms, target, k_batch, k_samples, data)
+        lhs, rhs = _both_sides(spec, atoms, target, key, data)
         if spec.learned_kernel:
             lhs, rhs = _features(spec, phi, lhs), _features(spec, phi, rhs)
         return jax.vmap(loss)(lhs, rhs).mean()
@@ -561,26 +599,32 @@ def make_trainer(
     return init, step
 
 
+def _learning_rate(spec: TrainerSpec) -> Any:
+    if spec.decay_steps == 0:
+        return spec.learning_rate
+    return optax.cosine_decay_schedule(spec.learning_rate, spec.decay_steps)
+
+
 def _both_sides(
-    spec: TrainerSpec,
-    atoms: Params,
-    target: Params,
-    k_batch: Array,
-    k_samples: Array,
-    data: Transitions,
+    spec: TrainerSpec, atoms: Params, target: Params, key: Array, data: Transitions
 ) -> tuple[Float[Array, "B m N d"], Float[Array, "B m N d"]]:
     """Samples of the model at s_0, and of its target, for a batch of windows."""
+    k_batch, k_latent, k_targets = jax.random.split(key, 3)
     draws = jax.random.randint(k_batch, (spec.batch,), 0, len(data.starts))
     window = data.starts[draws][:, None] + jnp.arange(spec.horizon + 1, dtype=jnp.int32)
     obs, last = data.obs[window], data.last[window]
+    shape = (spec.batch, spec.atoms, spec.samples)
+    z = _normal(k_latent, (2, *shape, spec.latent), obs.dtype)
+    uniform = _uniform(k_targets, shape, obs.dtype)
 
-    def one(key: Array, obs: Array, last: Array) -> tuple[Array, Array]:
-        k_model, k_boot, k_targets = jax.random.split(key, 3)
-        lhs = sample_atoms(atoms, k_model, obs[0], spec.samples)
-        boot = sample_atoms(target, k_boot, obs[-1], spec.samples)
-        return lhs, nstep_targets(k_targets, obs, last, boot, spec.gamma, spec.include_source)
+    def one(
+        z: Array, uniform: Array, obs: Array, last: Array
+    ) -> tuple[Float[Array, "m N d"], Float[Array, "m N d"]]:
+        boot = generate(target, z[1], obs[-1])
+        targets = targets_of(uniform, obs, last, boot, spec.gamma, spec.include_source)
+        return generate(atoms, z[0], obs[0]), targets
 
-    lhs, rhs = jax.vmap(one)(jax.random.split(k_samples, spec.batch), obs, last)
+    lhs, rhs = jax.vmap(one, in_axes=(1, 0, 0, 0))(z, uniform, obs, last)
     return lhs, jax.lax.stop_gradient(rhs)
 
 
@@ -617,22 +661,24 @@ def transitions(
     Args:
         terminated, truncated: whether each state is the last of its episode, in either way.
     """
-    _check_stream(obs, horizon)
-    last = terminated | truncated if truncation == "absorb" else terminated
-    cut = truncated & ~last
+    _check_stream(np.asarray(obs), horizon)
+    ended, limited = np.asarray(terminated), np.asarray(truncated)
+    last = ended | limited if truncation == "absorb" else ended
     # Number of cuts among s_0 ... s_{n-1}; one at s_n does no harm, it is bootstrapped from.
-    before = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(cut.astype(jnp.int32))])
+    before = np.concatenate([[0], np.cumsum(limited & ~last)])
     whole = before[horizon:-1] == before[: len(obs) - horizon]
-    if not bool(whole.any()):
+    if not whole.any():
         raise ValueError(f"No episode is longer than the horizon of {horizon} steps.")
-    return Transitions(obs, last, jnp.flatnonzero(whole).astype(jnp.int32))
+    starts = np.flatnonzero(whole).astype(np.int32)
+    return Transitions(jnp.asarray(obs), jnp.asarray(last), jnp.asarray(starts))
 
 
-def _check_stream(obs: Array, horizon: int) -> None:
+def _check_stream(obs: np.ndarray, horizon: int) -> None:
     if horizon < 1:
         raise ValueError(f"horizon must be at least 1, got {horizon}.")
     if len(obs) <= horizon:
         raise ValueError(f"{len(obs)} states hold no window of horizon + 1 = {horizon + 1} states.")
-    if not bool(jnp.isfinite(obs).all()):
-        row = int(jnp.argmin(jnp.isfinite(obs).all(axis=1)))
+    finite = np.isfinite(obs).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
         raise ValueError(f"obs must be finite; state {row} is not.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -19,8 +20,10 @@ from papers.distributional_sm.method import (
     TrainerSpec,
     TrainerState,
     Transitions,
+    imq_scales,
     make_trainer,
     median_scaled_loss,
+    rq_kernel,
     sample_atoms,
     two_level_mmd2,
 )
@@ -38,7 +41,17 @@ class Trial(NamedTuple):
 
     train: TrainerState
     data: Transitions
-    truth: Float[Array, "sources rewards runs"]
+    returns: Float[Array, "sources rewards runs"]
+    widths: Float[Array, " rewards"]
+
+
+class Answer(NamedTuple):
+    """What a model says: k predicted returns, their mean W1 over the range of returns, and states
+    of each atom from the first source, for a picture."""
+
+    returns: Float[Array, "sources rewards k"]
+    error: Float[Array, ""]
+    snapshot: Float[Array, "m states d"]
 
 
 def trainer_spec(config: Config, model: str, obs_dim: int) -> tuple[TrainerSpec, Loss]:
@@ -55,16 +68,32 @@ def trainer_spec(config: Config, model: str, obs_dim: int) -> tuple[TrainerSpec,
         phi_per_atom=model == "ensemble" and config.kernel == "learned",
         batch=config.batch_size,
         learning_rate=config.learning_rate,
+        adam_eps=config.adam_eps,
+        decay_steps=config.updates if config.decay else 0,
         ema=config.ema,
     )
     if model == "one-step":
-        return baselines.one_step_spec(spec), baselines.ensemble_loss
+        return baselines.one_step_spec(spec), _own(config.kernel)
     if model == "ensemble":
-        return spec, baselines.ensemble_loss
+        return spec, _own(config.kernel)
     if config.kernel == "median":
         return spec, median_scaled_loss
-    width = config.bandwidth or "median"
-    return spec, functools.partial(two_level_mmd2, bandwidth=width)
+    return spec, _two_level(config.kernel, config.bandwidth)
+
+
+# The same objects for the same settings, so that tasks share their programs.
+
+
+@functools.cache
+def _two_level(kernel: str, bandwidth: float) -> Loss:
+    inner = imq_scales if kernel == "scales" else rq_kernel
+    return functools.partial(two_level_mmd2, inner=inner, bandwidth=bandwidth or "median")
+
+
+@functools.cache
+def _own(kernel: str) -> Loss:
+    inner = imq_scales if kernel == "scales" else rq_kernel
+    return functools.partial(baselines.ensemble_loss, inner=inner)
 
 
 def train(config: Config, task: Task, run: Run) -> Outcome:
@@ -74,25 +103,25 @@ def train(config: Config, task: Task, run: Run) -> Outcome:
         `curve` [seed, evaluation]: mean W1 between predicted and true returns over sources and
         rewards, each over its reward's range of possible returns. Of the final model:
         `returns` [seed, source, reward, m], sorted; `w1` [seed, source, reward], in units of the
-        return; `snapshot` [seed, m, 64, d], states of each atom from the first source.
+        return; `ks`, `cvm` alike; `snapshot` [seed, m, 64, d], states of each atom from the first
+        source.
     """
     params = task.params
+    config = replace(config, ablations=(), ablation_updates=config.updates)  # shares programs
     place = process(params["process"])
     spec, loss = trainer_spec(config, params["model"], place.obs_dim)
-    real = truth.returns(config, params["process"], params["policy"])
-    ranges = truth.reward_ranges(config, place)
-    programs = _programs(spec, loss, place, config, params["model"] == "one-step", ranges)
+    real, widths = truth.simulated(config, params["process"], params["policy"])
+    programs = _programs(spec, loss, place, config, params["model"] == "one-step")
     data = [
         place.collect(params["policy"], seed, config.episodes, config.episode_steps, spec.horizon)
         for seed in task.seeds
     ]
-    start = programs.start(
-        seed_keys(task.seeds, "distributional_sm"), *_even(data), jnp.asarray(real)
-    )
+    true = jnp.asarray(real), jnp.asarray(widths, jnp.float32)
+    start = programs.start(seed_keys(task.seeds, "distributional_sm"), *_even(data), *true)
 
     def chunk(trial: Trial) -> tuple[Trial, dict[str, Array]]:
         trial, metrics = programs.train(trial)
-        return trial, metrics | {"w1": programs.answer(trial)[1]}
+        return trial, metrics | {"w1": programs.answer(trial).error}
 
     final, history = run.loop(
         start,
@@ -101,12 +130,18 @@ def train(config: Config, task: Task, run: Run) -> Outcome:
         unit="updates",
         per_chunk=config.updates_per_evaluation,
     )
-    returns = np.sort(np.asarray(programs.answer(final)[0]), axis=-1)
+    answer = programs.answer(final)
+    returns = np.sort(np.asarray(answer.returns), axis=-1)
+    ks, cvm = zip(
+        *(truth.cdf_distances(seed_returns, real) for seed_returns in returns), strict=True
+    )
     return {
         "curve": np.moveaxis(history["w1"], 0, -1),
         "returns": _midpoints(returns, config.atoms),
         "w1": np.stack([truth.w1(seed_returns, real) for seed_returns in returns]),
-        "snapshot": np.asarray(programs.snapshot(final)),
+        "ks": np.stack(ks),
+        "cvm": np.stack(cvm),
+        "snapshot": np.asarray(answer.snapshot),
     }
 
 
@@ -128,32 +163,26 @@ Step = Callable[[Trial], tuple[Trial, dict[str, Array]]]
 
 
 class Programs(NamedTuple):
-    """The compiled programs of one kind of trial, each over stacked seeds.
+    """The compiled programs of one kind of trial, each over stacked seeds."""
 
-    `answer` gives predicted returns [seed, source, reward, k] and their mean relative W1 [seed].
-    """
-
-    start: Callable[[Array, Transitions, Array], Trial]
+    start: Callable[[Array, Transitions, Array, Array], Trial]
     train: Step
-    answer: Callable[[Trial], tuple[Array, Array]]
-    snapshot: Callable[[Trial], Array]
+    answer: Callable[[Trial], Answer]
 
 
 @functools.lru_cache(maxsize=8)
 def _programs(
-    spec: TrainerSpec,
-    loss: Loss,
-    place: Process,
-    config: Config,
-    one_step: bool,
-    ranges: tuple[float, ...],
+    spec: TrainerSpec, loss: Loss, place: Process, config: Config, one_step: bool
 ) -> Programs:
     init, step = make_trainer(spec, loss)
     sources = jnp.asarray(place.sources, jnp.float32)
     predict = _rolled_out if one_step else _generated
 
-    def start(keys: Array, data: Transitions, real: Array) -> Trial:
-        return jax.vmap(lambda key, data: Trial(init(key), data, real))(keys, data)
+    def start(keys: Array, data: Transitions, returns: Array, widths: Array) -> Trial:
+        def one(key: Array, data: Transitions) -> Trial:
+            return Trial(init(key), data, returns, widths)
+
+        return jax.vmap(one)(keys, data)
 
     def train(trial: Trial) -> tuple[Trial, dict[str, Array]]:
         def body(state: TrainerState, _: None) -> tuple[TrainerState, Array]:
@@ -163,24 +192,22 @@ def _programs(
         state, losses = jax.lax.scan(body, trial.train, length=config.updates_per_evaluation)
         return trial._replace(train=state), {"loss": losses.mean()}
 
-    def answer(trial: Trial) -> tuple[Array, Array]:
-        key = jax.random.fold_in(trial.train.key, 1)
-        keys = jax.random.split(key, len(sources))
-        returns = jax.lax.map(
-            lambda at: predict(trial.train.atoms, at[0], at[1], place, config), (keys, sources)
+    def answer(trial: Trial) -> Answer:
+        atoms = trial.train.atoms
+        k_picture, *keys = jax.random.split(
+            jax.random.fold_in(trial.train.key, 1), len(sources) + 1
         )
-        apart = truth.w1_jax(returns, trial.truth) / jnp.asarray(ranges, jnp.float32)
-        return returns, apart.mean()
-
-    def snapshot(trial: Trial) -> Array:
-        key = jax.random.fold_in(trial.train.key, 2)
-        return sample_atoms(trial.train.atoms, key, sources[0], SNAPSHOT)
+        returns = jax.lax.map(
+            lambda at: predict(atoms, at[0], at[1], place, config), (jnp.stack(keys), sources)
+        )
+        apart = truth.w1_jax(returns, trial.returns) / trial.widths
+        picture = sample_atoms(atoms, k_picture, sources[0], SNAPSHOT)
+        return Answer(returns, apart.mean(), picture)
 
     return Programs(
         jax.jit(start),
         over_seeds_fitted(train),
         jax.jit(lambda trial: jax.lax.map(answer, trial)),
-        jax.jit(jax.vmap(snapshot)),
     )
 
 

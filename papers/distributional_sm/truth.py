@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -14,37 +16,41 @@ from papers.distributional_sm.processes import Process, process
 TRUTH_SEED = 2**20  # far from those of training
 
 
-def returns(
-    config: Config, name: str, policy: str, seed: int = TRUTH_SEED
-) -> Float[np.ndarray, "sources rewards runs"]:
-    """Simulated returns from every source, for every reward, sorted."""
-    return _returns(name, policy, config.gamma, config.runs_of_truth, config.truth_steps, seed)
+class Truth(NamedTuple):
+    """What simulation says of a process under a policy.
+
+    Attributes:
+        returns: sorted. widths: of the range of returns that each reward allows,
+            (max - min) / (1 - gamma), over the states that were visited.
+    """
+
+    returns: Float[np.ndarray, "sources rewards runs"]
+    widths: Float[np.ndarray, " rewards"]
+
+
+def simulated(config: Config, name: str, policy: str, seed: int = TRUTH_SEED) -> Truth:
+    """Returns from every source, for every reward, of `config.runs_of_truth` trajectories."""
+    return _simulated(name, policy, config.gamma, config.runs_of_truth, config.truth_steps, seed)
 
 
 @functools.lru_cache(maxsize=8)
-def _returns(name: str, policy: str, gamma: float, runs: int, steps: int, seed: int) -> np.ndarray:
+def _simulated(name: str, policy: str, gamma: float, runs: int, steps: int, seed: int) -> Truth:
     place = process(name)
     paths = place.simulate(policy, seed, runs, steps)
-    weights = gamma ** np.arange(steps)
-    found = np.stack(
-        [_rewards(reward, paths) @ weights for reward in place.rewards.values()], axis=1
-    )
-    found = np.sort(found, axis=-1).astype(np.float32)
-    found.setflags(write=False)
-    return found
+    rewards = _rewards(place, paths)  # [reward, source, run, step]
+    returns = np.sort(np.moveaxis(rewards @ gamma ** np.arange(steps), 0, 1), axis=-1)
+    widths = np.maximum(np.ptp(rewards, axis=(1, 2, 3)), 1e-6) / (1 - gamma)
+    truth = Truth(returns.astype(np.float32), widths.astype(np.float64))
+    for array in truth:
+        array.setflags(write=False)
+    return truth
 
 
-def _rewards(reward, paths: np.ndarray) -> np.ndarray:
-    flat = jnp.asarray(paths.reshape(-1, paths.shape[-1]))
-    return np.asarray(reward(flat), np.float64).reshape(paths.shape[:-1])
-
-
-def reward_ranges(config: Config, place: Process) -> tuple[float, ...]:
-    """For each reward, the width of the range of returns that it allows, (max - min) / (1 - gamma),
-    over states that simulation visits."""
-    paths = place.simulate(place.policies[0], TRUTH_SEED, 64, config.truth_steps)
-    widths = [np.ptp(_rewards(reward, paths)) for reward in place.rewards.values()]
-    return tuple(max(float(width), 1e-6) / (1 - config.gamma) for width in widths)
+def _rewards(place: Process, paths: np.ndarray) -> np.ndarray:
+    """All rewards of all states, in one program: one by one, each operation would be compiled."""
+    states = jnp.asarray(paths.reshape(-1, paths.shape[-1]))
+    found = jax.jit(lambda s: jnp.stack([reward(s) for reward in place.rewards.values()]))(states)
+    return np.asarray(found).reshape(len(place.rewards), *paths.shape[:-1])
 
 
 def w1_jax(
@@ -60,6 +66,27 @@ def w1(predicted: np.ndarray, real: np.ndarray) -> Float[np.ndarray, "sources re
     """The same in float64 NumPy, both sorted."""
     each = np.repeat(predicted.astype(np.float64), real.shape[-1] // predicted.shape[-1], axis=-1)
     return np.abs(each - real).mean(-1)
+
+
+def cdf_distances(
+    predicted: np.ndarray, real: np.ndarray
+) -> tuple[Float[np.ndarray, "sources rewards"], Float[np.ndarray, "sources rewards"]]:
+    """(Kolmogorov-Smirnov, Cramer-von Mises) of two sorted samples: with F and G their cumulative
+    distribution functions, the largest |F - G| and the mean of (F - G)^2 over all points of both.
+
+    The latter is the two-sample statistic per observation, sum (F - G)^2 / (m + runs), so that it
+    does not grow with the number of runs. Both are near 1 wherever returns hardly vary.
+    """
+    ks, cvm = np.empty(real.shape[:-1]), np.empty(real.shape[:-1])
+    for place in np.ndindex(ks.shape):
+        points = np.concatenate([predicted[place], real[place]])
+        gap = _cdf(predicted[place], points) - _cdf(real[place], points)
+        ks[place], cvm[place] = np.abs(gap).max(), np.mean(gap**2)
+    return ks, cvm
+
+
+def _cdf(ordered: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return np.searchsorted(ordered, points, side="right") / len(ordered)
 
 
 def sampled_floor(real: np.ndarray, m: int) -> Float[np.ndarray, "sources rewards"]:

@@ -74,7 +74,9 @@ def test_windy_returns_by_hand():
 
 def test_policies_whose_mean_and_tail_disagree():
     config = PRESETS["cpu"]
-    top, gamble = (truth.returns(config, "windy", p)[0, 0].astype(float) for p in ("top", "gamble"))
+    top, gamble = (
+        truth.simulated(config, "windy", p).returns[0, 0].astype(float) for p in ("top", "gamble")
+    )
     assert gamble.mean() > top.mean() + 2
     assert np.sort(gamble)[:200].mean() < np.sort(top)[:200].mean() - 10
 
@@ -168,6 +170,21 @@ def test_w1_by_hand_and_by_scipy():
     shuffled = jnp.asarray(predicted[..., ::-1], jnp.float32)
     found = truth.w1_jax(shuffled, jnp.asarray(real, jnp.float32))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_cdf_distances_by_hand_and_by_scipy():
+    from scipy.stats import cramervonmises_2samp, ks_2samp
+
+    ks, cvm = truth.cdf_distances(np.array([[[0.0, 2.0]]]), np.array([[[1.0, 3.0]]]))
+    assert ks[0, 0] == 0.5 and cvm[0, 0] == pytest.approx((0.25 + 0 + 0.25 + 0) / 4)
+    rng = np.random.default_rng(0)
+    predicted, real = np.sort(rng.normal(size=(1, 2, 7))), np.sort(rng.normal(size=(1, 2, 30)) + 1)
+    ks, cvm = truth.cdf_distances(predicted, real)
+    for reward in (0, 1):
+        pair = predicted[0, reward], real[0, reward]
+        assert ks[0, reward] == pytest.approx(ks_2samp(*pair).statistic)
+        statistic = cramervonmises_2samp(*pair).statistic  # N M / (N + M) times the mean square
+        assert cvm[0, reward] * 7 * 30 / 37 == pytest.approx(statistic)
 
 
 def test_floors():

@@ -34,10 +34,15 @@ def verdict(claim, results):
         ({"episode_steps": 6}, "episode-steps must be more than the horizon of 6 steps; got 6."),
         ({"ablations": ("width=3",)}, "ablations must change one of horizon, atoms,"),
         ({"ablations": ("atoms=x",)}, "ablations: 'x' is no value for atoms."),
-        ({"ablations": ("kernel=rbf",)}, "kernel must be learned, fixed or median; got 'rbf'."),
+        (
+            {"ablations": ("kernel=rbf",)},
+            "kernel must be one of learned, fixed, scales, median; got 'rbf'",
+        ),
         ({"risk_levels": (0.0,)}, r"risk-levels must be in \(0, 1\]; got 0.0."),
         ({"ema": 0.0}, r"ema must be in \(0, 1\]; got 0.0."),
         ({"learning_rate": 0.0}, "learning-rate must be positive; got 0.0."),
+        ({"adam_eps": 0.0}, "adam-eps must be positive; got 0.0."),
+        ({"ablation_updates": 30}, "ablation-updates must be a multiple of 25 evaluations; got 30"),
     ],
 )
 def test_bad_settings(change, sentence):
@@ -72,10 +77,12 @@ def test_tasks_are_all_there():
         "model/windy/gamble/delta",
         "model/pendulum/energy/one-step",
         "model/balance/weak/ensemble",
+        "ablation/windy/unchanged",
         "ablation/windy/kernel=learned",
     }
     assert expected <= set(keys)
     assert "model/windy/gamble/ensemble" not in keys
+    assert PRESETS["cpu"].ablated("horizon=1").updates == PRESETS["cpu"].ablation_updates
     assert PRESETS["cpu"].atom_counts == (11, 5, 21)
     assert PRESETS["cpu"].runs_of_truth % 11 == 0
 
@@ -111,6 +118,7 @@ def made_up(errors):
     for key, error in errors.items():
         noise = 1 + 0.01 * rng.normal(size=(SEEDS, SOURCES, REWARDS))
         results[f"{key}/w1"] = 20 * error * noise
+        results[f"{key}/ks"] = results[f"{key}/cvm"] = np.ones((SEEDS, SOURCES, REWARDS))
     return results
 
 
@@ -141,7 +149,7 @@ def test_baselines(ensemble, one_step, expected):
 
 @pytest.mark.parametrize(("claim", "worse"), [("C7", ("horizon=1", "horizon=3"))])
 def test_ablations(claim, worse):
-    errors = {"model/windy/top/delta": 0.04} | {f"ablation/windy/{name}": 0.06 for name in worse}
+    errors = {"ablation/windy/unchanged": 0.04} | {f"ablation/windy/{name}": 0.06 for name in worse}
     assert verdict(claim, made_up(errors)) is Verdict.REPRODUCED
     errors[f"ablation/windy/{worse[0]}"] = 0.02
     assert verdict(claim, made_up(errors)) is Verdict.PARTLY
@@ -150,7 +158,8 @@ def test_ablations(claim, worse):
 
 
 def test_kernels():
-    errors = {"model/windy/top/delta": 0.04, "ablation/windy/kernel=learned": 0.03,
+    errors = {"ablation/windy/unchanged": 0.04, "ablation/windy/kernel=fixed": 0.04,
+              "ablation/windy/kernel=learned": 0.03,
               "ablation/windy/kernel=median": 0.03, "ablation/windy/bandwidth=1": 0.06}  # fmt: skip
     assert verdict("C8", made_up(errors)) is Verdict.REPRODUCED
     errors["ablation/windy/kernel=learned"] = 0.05
@@ -158,7 +167,7 @@ def test_kernels():
 
 
 def test_atoms():
-    errors = {"model/windy/top/delta": 0.04, "ablation/windy/atoms=5": 0.06,
+    errors = {"ablation/windy/unchanged": 0.04, "ablation/windy/atoms=5": 0.06,
               "ablation/windy/atoms=21": 0.03}  # fmt: skip
     assert verdict("C9", made_up(errors)) is Verdict.REPRODUCED
     below = made_up(errors)

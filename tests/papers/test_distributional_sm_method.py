@@ -14,6 +14,7 @@ from papers.distributional_sm.method import (
     block_mmd2,
     energy_kernel,
     imq,
+    imq_scales,
     init_atoms,
     init_phi,
     make_trainer,
@@ -31,7 +32,7 @@ from papers.distributional_sm.method import (
     two_level_mmd2,
 )
 
-KERNELS = [rq_kernel, imq, rbf, energy_kernel]
+KERNELS = [rq_kernel, imq, imq_scales, rbf, energy_kernel]
 
 
 def line(*rows):
@@ -53,6 +54,8 @@ def test_kernels_by_hand():
     np.testing.assert_allclose(rq_kernel(jnp.float32(0)), 5)
     np.testing.assert_allclose(imq(d2), 1 / np.sqrt(3), rtol=1e-6)
     np.testing.assert_allclose(rbf(d2), np.exp(-2), rtol=1e-6)
+    widths = np.array([0.3, 3, 30])
+    np.testing.assert_allclose(imq_scales(d2), np.sum((1 + 2 / widths) ** -0.5), rtol=1e-6)
     np.testing.assert_allclose(energy_kernel(d2), -np.sqrt(2), rtol=1e-6)
 
 
@@ -291,7 +294,7 @@ def test_atoms_are_generators_of_their_own():
     assert [layer["w"].shape for layer in params] == [(3, 6, 8), (3, 8, 8), (3, 8, 2)]
     x = jnp.array([0.5, -1.0])
     samples = sample_atoms(params, jax.random.key(1), x, 5)
-    z = np.asarray(jax.random.normal(jax.random.key(1), (3, 5, 4), jnp.float32))
+    z = np.asarray(jax.random.normal(jax.random.key(1), (3 * 5 * 4,), jnp.float32)).reshape(3, 5, 4)
     for i in range(3):
         h = np.concatenate([z[i], np.tile(x, (5, 1))], axis=1)
         for k, layer in enumerate(params):
@@ -438,6 +441,9 @@ NEVER = jnp.zeros(5, bool)
         (lambda: TrainerSpec(1, ema=0.0), r"ema must lie in \(0, 1\], got 0."),
         (lambda: TrainerSpec(1, learning_rate=0.0), "learning_rate must be positive, got 0."),
         (lambda: two_level_mmd2(X[:, :1], Y[:, :1]), "at least 2 samples of each atom, not 1."),
+        (lambda: two_level_mmd2(X, Y, bandwidth="mean"), "bandwidth must be 'median' or a"),
+        (lambda: TrainerSpec(1, adam_eps=0.0), "adam_eps must be positive, got 0."),
+        (lambda: TrainerSpec(1, decay_steps=-1), "decay_steps must be at least 0, got -1."),
         (lambda: init_atoms(jax.random.key(0), 0, 1), "m must be at least 1, got 0."),
         (lambda: transitions(jnp.zeros((5, 1)), NEVER, NEVER, 5), "5 states hold no window of"),
         (lambda: transitions(jnp.full((5, 1), jnp.nan), NEVER, NEVER, 2), "state 0 is not"),
