@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
+from shared.experiment.errors import require
+
 ARCHITECTURES = ("concat", "add", "attention")
 CONTROLS = ("untrained", "permuted")
 ABLATIONS = ("width=512", "width=4096", "train_share=0.5", "l2=0,attention_l2=0,weight_decay=1")
@@ -124,20 +126,20 @@ class Config:
                      "between_seeds", "depth_seeds", "control_seeds", "ablation_seeds",
                      "topology_neurons",
                      "permutations", "topology_clusters"):  # fmt: skip
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        _require(self.first_seed >= 0, "first-seed", self.first_seed, "at least 0")
-        _require(self.modulus >= 5, "modulus", self.modulus, "at least 5")
-        _require(self.landmarks >= 4, "landmarks", self.landmarks, "at least 4")
-        _require(len(self.architectures) > 0, "architectures", "none", "at least one")
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.first_seed >= 0, "first-seed", self.first_seed, "at least 0")
+        require(self.modulus >= 5, "modulus", self.modulus, "at least 5")
+        require(self.landmarks >= 4, "landmarks", self.landmarks, "at least 4")
+        require(len(self.architectures) > 0, "architectures", "none", "at least one")
         self._check_networks()
         for name in ("learning_rate", "attention_learning_rate", "kappa"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "positive")
+            require(getattr(self, name) > 0, name, getattr(self, name), "positive")
         for name in ("l2", "attention_l2", "weight_decay", "alive", "major_share"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
-        _require(0 < self.train_share < 1, "train-share", self.train_share, "between 0 and 1")
-        _require(0 <= self.topology_r2 <= 1, "topology-r2", self.topology_r2, "in [0, 1]")
+            require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        require(0 < self.train_share < 1, "train-share", self.train_share, "between 0 and 1")
+        require(0 <= self.topology_r2 <= 1, "topology-r2", self.topology_r2, "in [0, 1]")
         allowed = f"a multiple of {self.frames} frames"
-        _require(self.steps % self.frames == 0, "steps", self.steps, allowed)
+        require(self.steps % self.frames == 0, "steps", self.steps, allowed)
         for change in self.ablations:
             self.ablated(change)
         if self.topology == "on" and not topology_installed():
@@ -147,20 +149,20 @@ class Config:
 
     def _check_networks(self) -> None:
         for arch in self.architectures:
-            _require(arch in ARCHITECTURES, "architectures", arch, "of concat, add, attention")
+            require(arch in ARCHITECTURES, "architectures", arch, "of concat, add, attention")
         for alpha in self.alphas:
-            _require(0 <= alpha <= 1, "alphas", alpha, "in [0, 1]")
+            require(0 <= alpha <= 1, "alphas", alpha, "in [0, 1]")
         if "attention" in self.architectures:
-            _require(len(self.alphas) > 0, "alphas", "none", "at least one value")
+            require(len(self.alphas) > 0, "alphas", "none", "at least one value")
             allowed = f"a multiple of {self.heads} heads"
-            _require(self.embedding % self.heads == 0, "embedding", self.embedding, allowed)
+            require(self.embedding % self.heads == 0, "embedding", self.embedding, allowed)
         for control in self.controls:
-            _require(control in CONTROLS, "controls", control, "of untrained, permuted")
+            require(control in CONTROLS, "controls", control, "of untrained, permuted")
         for depth in self.depths:
-            _require(2 <= depth <= 4, "depths", depth, "in 2 ... 4")
+            require(2 <= depth <= 4, "depths", depth, "in 2 ... 4")
         for name in ("architectures", "alphas", "controls", "depths", "ablations"):
             values = getattr(self, name)
-            _require(len(set(values)) == len(values), name, "a value twice", "without repetition")
+            require(len(set(values)) == len(values), name, "a value twice", "without repetition")
 
     def ablated(self, change: str) -> Config:
         """This configuration with some fields changed: `width=512`, `l2=0,weight_decay=1`."""
@@ -210,11 +212,6 @@ class Config:
 def topology_installed() -> bool:
     """Whether a package for persistent homology is there."""
     return any(find_spec(name) is not None for name in ("ripser", "gudhi"))
-
-
-def _require(holds: bool, name: str, value: object, allowed: str) -> None:
-    if not holds:
-        raise ValueError(f"{name.replace('_', '-')} must be {allowed}; got {value}.")
 
 
 PRESETS = {

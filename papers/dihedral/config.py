@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.experiment.errors import require
+
 ARCHITECTURES = ("mlp1", "mlp2", "mlp3", "onehot", "shared", "transformer", "uniform")
 
 TRANSFORMERS = ("transformer", "uniform")
@@ -93,9 +95,9 @@ class Config:
                  "transformer_width", "transformer_steps",
                  "log_every", "grid_seeds")  # fmt: skip
         for name in whole:
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("first_seed", "batch", "widen", "l2", "transformer_l2"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+            require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         for n in (
             self.headline,
             *self.sizes,
@@ -103,29 +105,24 @@ class Config:
             *self.deep_sizes,
             self.grid_n,
         ):
-            _require(n >= 3, "headline, sizes, onehot-sizes, deep-sizes and grid-n", n,
+            require(n >= 3, "headline, sizes, onehot-sizes, deep-sizes and grid-n", n,
                      "at least 3 (D_1 is Z_2 and D_2 is Z_2 x Z_2)")  # fmt: skip
         for name in self.architectures:
-            _require(name in ARCHITECTURES, "architectures", name, ", ".join(ARCHITECTURES))
+            require(name in ARCHITECTURES, "architectures", name, ", ".join(ARCHITECTURES))
         rates = (self.learning_rate, self.deep_learning_rate, self.transformer_learning_rate,
                  *self.grid_rates)  # fmt: skip
         for rate in rates:
-            _require(rate > 0, "learning rates", rate, "positive")
+            require(rate > 0, "learning rates", rate, "positive")
         for value in self.grid_l2:
-            _require(value >= 0, "grid-l2", value, "at least 0")
+            require(value >= 0, "grid-l2", value, "at least 0")
         fraction = self.train_fraction
-        _require(0 < fraction <= 1, "train-fraction", fraction, "in (0, 1]")
-        _require(self.draws >= 100, "draws", self.draws, "at least 100")
+        require(0 < fraction <= 1, "train-fraction", fraction, "in (0, 1]")
+        require(self.draws >= 100, "draws", self.draws, "at least 100")
         for name in ("steps", "deep_steps", "transformer_steps"):
-            _require(getattr(self, name) % self.log_every == 0, name, getattr(self, name),
+            require(getattr(self, name) % self.log_every == 0, name, getattr(self, name),
                      f"a multiple of log-every, {self.log_every}")  # fmt: skip
         if self.group is not None and self.table is not None:
             raise ValueError("group and table both name the one group to train on; give one.")
-
-
-def _require(holds: bool, name: str, value: object, allowed: str) -> None:
-    if not holds:
-        raise ValueError(f"{name.replace('_', '-')} must be {allowed}; got {value}.")
 
 
 PRESETS = {

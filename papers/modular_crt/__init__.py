@@ -10,8 +10,7 @@ frequencies intersect these cosets with a margin, an approximate Chinese remaind
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from shared.lazy import getter
 
 _HOMES = {
     "acrt_network": "method",
@@ -35,10 +34,4 @@ _HOMES = {
     "PRESETS": "config",
 }
 __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name's module when it is first asked for, so that the package itself is cheap."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = getter(__name__, _HOMES)

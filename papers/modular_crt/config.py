@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared.experiment.errors import require
+
 ARCHITECTURES = {
     "mlp": "embed_concat",
     "one-hot": "onehot_concat",
@@ -119,36 +121,36 @@ class Config:
         for name in ("seeds", "width", "embed", "steps", "snapshots", "scaling_seeds", "draws",
                      "onehot_seeds", "deep_width", "deep_steps", "grid_seeds",
                      "frequency_seeds"):  # fmt: skip
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        _require(self.first_seed >= 0, "first_seed", self.first_seed, "at least 0")
-        _require(self.batch >= 0, "batch", self.batch, "at least 1, or 0 for all pairs")
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.first_seed >= 0, "first_seed", self.first_seed, "at least 0")
+        require(self.batch >= 0, "batch", self.batch, "at least 1, or 0 for all pairs")
         for name in ("modulus", "depth_modulus", "width_modulus", "grid_modulus"):
-            _require(getattr(self, name) >= 5, name, getattr(self, name), "at least 5")
+            require(getattr(self, name) >= 5, name, getattr(self, name), "at least 5")
         for name in ("scaling_moduli", "onehot_moduli", "frequency_moduli", "theory_moduli"):
             for n in getattr(self, name):
-                _require(n >= 5, name, n, "at least 5 each")
+                require(n >= 5, name, n, "at least 5 each")
         for width in self.widths:
-            _require(width >= 1, "widths", width, "at least 1 each")
+            require(width >= 1, "widths", width, "at least 1 each")
         for name in ("depths", "grid_depths", "frequency_depths"):
             for depth in getattr(self, name):
-                _require(1 <= depth <= 4, name, depth, "from 1 to 4")
+                require(1 <= depth <= 4, name, depth, "from 1 to 4")
         for name in ("learning_rate", "deep_learning_rate", "decoupled_learning_rate"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "positive")
+            require(getattr(self, name) > 0, name, getattr(self, name), "positive")
         for rate in self.grid_learning_rates:
-            _require(rate > 0, "grid_learning_rates", rate, "positive")
+            require(rate > 0, "grid_learning_rates", rate, "positive")
         for l2 in (self.l2, *self.grid_l2):
-            _require(l2 >= 0, "l2", l2, "at least 0")
-        _require(self.decoupled_decay >= 0, "decoupled_decay", self.decoupled_decay, "at least 0")
+            require(l2 >= 0, "l2", l2, "at least 0")
+        require(self.decoupled_decay >= 0, "decoupled_decay", self.decoupled_decay, "at least 0")
         for sigma in self.noise:
-            _require(sigma >= 0, "noise", sigma, "at least 0")
-        _require(0 < self.fraction <= 1, "fraction", self.fraction, "in (0, 1]")
+            require(sigma >= 0, "noise", sigma, "at least 0")
+        require(0 < self.fraction <= 1, "fraction", self.fraction, "in (0, 1]")
         for name in ("architectures", "scaling_architectures", "grid_architectures"):
             for architecture in getattr(self, name):
                 allowed = f"one of {', '.join(MEASURED)}"
-                _require(architecture in MEASURED, name, architecture, allowed)
-        _require(len(self.architectures) > 0, "architectures", "none", "at least one")
+                require(architecture in MEASURED, name, architecture, allowed)
+        require(len(self.architectures) > 0, "architectures", "none", "at least one")
         tunings = "fixed or paper"
-        _require(
+        require(
             self.scaling_tuning in ("fixed", "paper"),
             "scaling_tuning",
             self.scaling_tuning,
@@ -157,16 +159,11 @@ class Config:
         if {"pizza", "clock"} & {*self.architectures, *self.scaling_architectures,
                                  *self.grid_architectures}:  # fmt: skip
             allowed = "a multiple of 4 for transformers"
-            _require(self.embed % 4 == 0, "embed", self.embed, allowed)
+            require(self.embed % 4 == 0, "embed", self.embed, allowed)
         for name in ("steps", "deep_steps"):
             allowed = f"a multiple of {self.snapshots} snapshots"
             steps = getattr(self, name)
-            _require(steps % self.snapshots == 0, name, steps, allowed)
-
-
-def _require(holds: bool, name: str, value: object, allowed: str) -> None:
-    if not holds:
-        raise ValueError(f"{name.replace('_', '-')} must be {allowed}; got {value}.")
+            require(steps % self.snapshots == 0, name, steps, allowed)
 
 
 PAPER_MLP = {

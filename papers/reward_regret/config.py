@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared.experiment.errors import require
+
 DATA = ("uniform", "expert", "design")
 ENVIRONMENTS = ("FrozenLake", "CliffWalking", "Taxi")
 
@@ -60,41 +62,34 @@ class Config:
 
     def __post_init__(self) -> None:
         for name in ("seeds", "sampling_seeds", "fresh"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        _require(self.first_seed >= 0, "first_seed", self.first_seed, "at least 0")
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.first_seed >= 0, "first_seed", self.first_seed, "at least 0")
         for name in ("levels", "matrix_levels", "design_levels", "errors", "lams", "horizons",
                      "weights", "sizes"):  # fmt: skip
-            _require(len(getattr(self, name)) > 0, name, "none", "at least one value")
+            require(len(getattr(self, name)) > 0, name, "none", "at least one value")
         for name in ("levels", "matrix_levels", "design_levels"):
             for level in getattr(self, name):
-                _require(0 < level <= 1, name, level, "in (0, 1]")
+                require(0 < level <= 1, name, level, "in (0, 1]")
         for error in self.errors:
-            _require(0 < error < 1, "errors", error, "strictly between 0 and 1")
+            require(0 < error < 1, "errors", error, "strictly between 0 and 1")
         for lam in self.lams:
-            _require(0 < lam < float("inf"), "lams", lam, "positive")
+            require(0 < lam < float("inf"), "lams", lam, "positive")
         for horizon in self.horizons:
-            _require(1 <= horizon <= 5, "horizons", horizon, "1 ... 5, to be enumerated")
-        _require(self.weights[0] == 0, "weights", self.weights[0], "0 at first")
+            require(1 <= horizon <= 5, "horizons", horizon, "1 ... 5, to be enumerated")
+        require(self.weights[0] == 0, "weights", self.weights[0], "0 at first")
         for weight in self.weights:
-            _require(0 <= weight <= 1, "weights", weight, "in [0, 1]")
+            require(0 <= weight <= 1, "weights", weight, "in [0, 1]")
         for size in self.sizes:
-            _require(size >= 4, "sizes", size, "at least 4 samples")
+            require(size >= 4, "sizes", size, "at least 4 samples")
         for kind in self.data:
-            _require(kind in DATA, "data", kind, f"one of {', '.join(DATA)}")
+            require(kind in DATA, "data", kind, f"one of {', '.join(DATA)}")
         for name in self.environments:
-            _require(
-                name in ENVIRONMENTS, "environments", name, f"one of {', '.join(ENVIRONMENTS)}"
-            )
-        _require(self.noise >= 0, "noise", self.noise, "at least 0")
-        _require(0 < self.delta < 1, "delta", self.delta, "strictly between 0 and 1")
-        _require(0 <= self.gym_gamma < 1, "gym_gamma", self.gym_gamma, "in [0, 1)")
-        _require(0 < self.gym_level <= 1, "gym_level", self.gym_level, "in (0, 1]")
-        _require(self.gym_exact_cells >= 0, "gym_exact_cells", self.gym_exact_cells, "at least 0")
-
-
-def _require(holds: bool, name: str, value: object, allowed: str) -> None:
-    if not holds:
-        raise ValueError(f"{name.replace('_', '-')} must be {allowed}; got {value}.")
+            require(name in ENVIRONMENTS, "environments", name, f"one of {', '.join(ENVIRONMENTS)}")
+        require(self.noise >= 0, "noise", self.noise, "at least 0")
+        require(0 < self.delta < 1, "delta", self.delta, "strictly between 0 and 1")
+        require(0 <= self.gym_gamma < 1, "gym_gamma", self.gym_gamma, "in [0, 1)")
+        require(0 < self.gym_level <= 1, "gym_level", self.gym_level, "in (0, 1]")
+        require(self.gym_exact_cells >= 0, "gym_exact_cells", self.gym_exact_cells, "at least 0")
 
 
 PRESETS = {

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from shared.experiment.errors import require
+
 AGENTS = ("DSUP(1/2)", "DAU+DSUP(1/2)", "DSUP(1)", "DAU", "QR-DQN")
 ABLATIONS = ("kappa=0.001", "clock=calendar", "target_period=100")
 
@@ -86,23 +88,23 @@ class Config:
 
     def __post_init__(self) -> None:
         for name in ("seeds", "updates", "evaluations", "evaluation_episodes", "atoms"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("average_last", "batch_size", "replay_capacity", "target_period"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        _require(self.first_seed >= 0, "first-seed", self.first_seed, "at least 0")
-        _require(self.epsilon_updates >= 1, "epsilon-updates", self.epsilon_updates, "at least 1")
-        _require(self.learning_rate > 0, "learning-rate", self.learning_rate, "positive")
-        _require(self.kappa >= 0, "kappa", self.kappa, "at least 0")
-        _require(0 < self.discount <= 1, "discount", self.discount, "in (0, 1]")
-        _require(0 <= self.epsilon_final <= 1, "epsilon-final", self.epsilon_final, "in [0, 1]")
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.first_seed >= 0, "first-seed", self.first_seed, "at least 0")
+        require(self.epsilon_updates >= 1, "epsilon-updates", self.epsilon_updates, "at least 1")
+        require(self.learning_rate > 0, "learning-rate", self.learning_rate, "positive")
+        require(self.kappa >= 0, "kappa", self.kappa, "at least 0")
+        require(0 < self.discount <= 1, "discount", self.discount, "in (0, 1]")
+        require(0 <= self.epsilon_final <= 1, "epsilon-final", self.epsilon_final, "in [0, 1]")
         for name in ("assets", "agents", "frequencies"):
-            _require(len(getattr(self, name)) > 0, name, "none", "at least one value")
+            require(len(getattr(self, name)) > 0, name, "none", "at least one value")
         for omega in (*self.frequencies, self.risk_frequency):
-            _require(omega >= 1, "frequencies", omega, "whole numbers of at least 1")
+            require(omega >= 1, "frequencies", omega, "whole numbers of at least 1")
         for alpha in self.risk_levels:
-            _require(0 < alpha <= 1, "risk-levels", alpha, "in (0, 1]")
+            require(0 < alpha <= 1, "risk-levels", alpha, "in (0, 1]")
         for asset in (*self.assets, *self.risk_assets, *self.ablation_assets):
-            _require(0 <= asset <= 10, "assets", asset, "one of 0 ... 10")
+            require(0 <= asset <= 10, "assets", asset, "one of 0 ... 10")
         for agent in (*self.agents, *self.ablation_agents, *self.risk_agents):
             check_agent(agent)
         if "DAU" in self.risk_agents:
@@ -110,11 +112,9 @@ class Config:
         for text in self.ablations:
             self.ablated(text)
         divisible = self.updates % self.evaluations == 0
-        _require(
-            divisible, "updates", self.updates, f"a multiple of {self.evaluations} evaluations"
-        )
+        require(divisible, "updates", self.updates, f"a multiple of {self.evaluations} evaluations")
         allowed = f"at most the number of evaluations, {self.evaluations}"
-        _require(self.average_last <= self.evaluations, "average-last", self.average_last, allowed)
+        require(self.average_last <= self.evaluations, "average-last", self.average_last, allowed)
 
     def ablated(self, change: str) -> Config:
         """This configuration with one field changed, given as `field=value`."""
@@ -144,11 +144,6 @@ def check_agent(name: str) -> None:
     raise ValueError(
         f"agents must be QR-DQN, DAU, DSUP(q) or DAU+DSUP(q) with q such as 1/2; got {name!r}."
     )
-
-
-def _require(holds: bool, name: str, value: object, allowed: str) -> None:
-    if not holds:
-        raise ValueError(f"{name.replace('_', '-')} must be {allowed}; got {value}.")
 
 
 _DSUP = re.compile(r"(DAU\+)?DSUP\((\d+(\.\d+)?|\d+/[1-9]\d*)\)")

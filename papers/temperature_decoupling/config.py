@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from shared.experiment.errors import require
+
 OPT_TAUS = (1e-1, 1e-3, 1e-5, 1e-7, 1e-9)
 PROJECTIONS = ("cramer", "mmd")
 PRECISIONS = ("float64", "float32")
@@ -62,32 +64,27 @@ class Config:
     def __post_init__(self) -> None:
         for name in ("seeds", "random_mdps", "sweeps", "q_steps", "grid_copies", "grid_steps",
                      "grid_width"):  # fmt: skip
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        _require(self.first_seed >= 0, "first_seed", self.first_seed, "at least 0")
-        _require(self.atoms >= 2, "atoms", self.atoms, "at least 2")
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.first_seed >= 0, "first_seed", self.first_seed, "at least 0")
+        require(self.atoms >= 2, "atoms", self.atoms, "at least 2")
         for name in ("opt_taus", "q_taus", "accuracies", "projection_atoms", "projections"):
-            _require(len(getattr(self, name)) > 0, name, "none", "at least one value")
+            require(len(getattr(self, name)) > 0, name, "none", "at least one value")
         for tau in (*self.opt_taus, *self.q_taus, self.grid_tau):
-            _require(0 < tau < 1, "temperatures", tau, "above 0 and below 1, so that tau^2 < tau")
+            require(0 < tau < 1, "temperatures", tau, "above 0 and below 1, so that tau^2 < tau")
         for wanted in self.accuracies:
             ok = math.isfinite(wanted) and wanted > 0
-            _require(ok, "accuracies", wanted, "finite and above 0")
+            require(ok, "accuracies", wanted, "finite and above 0")
         for count in self.projection_atoms:
-            _require(count >= 2, "projection_atoms", count, "at least 2")
+            require(count >= 2, "projection_atoms", count, "at least 2")
         for kind in self.projections:
-            _require(kind in PROJECTIONS, "projections", repr(kind), "cramer or mmd")
+            require(kind in PROJECTIONS, "projections", repr(kind), "cramer or mmd")
         low, high = self.support
         covers = math.isfinite(low) and math.isfinite(high) and low <= 0 and high >= 8
-        _require(covers, "support", self.support, "finite and cover the returns of M2, 0 to 8")
-        _require(0 < self.mmd_alpha < 2, "mmd_alpha", self.mmd_alpha, "above 0 and below 2")
-        _require(0.5 < self.q_power <= 1, "q_power", self.q_power, "above 1/2 and at most 1")
+        require(covers, "support", self.support, "finite and cover the returns of M2, 0 to 8")
+        require(0 < self.mmd_alpha < 2, "mmd_alpha", self.mmd_alpha, "above 0 and below 2")
+        require(0.5 < self.q_power <= 1, "q_power", self.q_power, "above 1/2 and at most 1")
         rate = self.grid_learning_rate
-        _require(math.isfinite(rate) and rate > 0, "grid_learning_rate", rate, "above 0")
-
-
-def _require(holds: bool, name: str, value: object, allowed: str) -> None:
-    if not holds:
-        raise ValueError(f"{name.replace('_', '-')} must be {allowed}; got {value}.")
+        require(math.isfinite(rate) and rate > 0, "grid_learning_rate", rate, "above 0")
 
 
 PRESETS = {

@@ -39,3 +39,14 @@ class Interrupted(ExperimentError):
     """The run was asked to stop (Ctrl-C, SIGTERM, pre-emption) and has saved its state."""
 
     exit_code = 130
+
+
+def require(holds: bool, name: str, value: object, allowed: str) -> None:
+    """Refuse the value of a configuration field: BadInput names it as the command line does.
+
+    >>> require(0 < 3 < 1, "train_share", 3, "between 0 and 1")
+    Traceback (most recent call last):
+    shared.experiment.errors.BadInput: train-share must be between 0 and 1; got 3.
+    """
+    if not holds:
+        raise BadInput(f"{name.replace('_', '-')} must be {allowed}; got {value}.")
