@@ -10,8 +10,7 @@ an MMD between laws of measures whose kernel looks at MMDs.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from shared.lazy import getter
 
 _HOMES = {
     "TrainerSpec": "method",
@@ -23,6 +22,7 @@ _HOMES = {
     "two_level_mmd2": "method",
     "Model": "zero_shot",
     "evaluate": "zero_shot",
+    "fit": "zero_shot",
     "load_model": "zero_shot",
     "rank": "zero_shot",
     "save_model": "zero_shot",
@@ -35,10 +35,4 @@ _HOMES = {
     "PRESETS": "config",
 }
 __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name's module when it is first asked for, so that the package itself is cheap."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = getter(__name__, _HOMES)

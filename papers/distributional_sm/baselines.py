@@ -20,11 +20,11 @@ from papers.distributional_sm.method import (
     Params,
     TrainerSpec,
     block_means,
+    generate,
     imq,
     median_bandwidth,
     rbf,
     rq_kernel,
-    sample_atoms,
     squared_distances,
 )
 
@@ -64,9 +64,11 @@ def roll_out(
     Deviation: the official roll-outs begin at X_1, which shifts rewards by one step.
     """
 
+    latent = params[0]["w"].shape[1] - len(x)
+
     def body(states: Array, key: Array) -> tuple[Array, Array]:
-        keys = jax.random.split(key, runs)
-        following = jax.vmap(lambda k, s: sample_atoms(params, k, s, 1)[0, 0])(keys, states)
+        z = jax.random.normal(key, (runs * latent,), x.dtype).reshape(runs, 1, 1, latent)
+        following = jax.vmap(lambda z, s: generate(params, z, s)[0, 0])(z, states)
         return following, states
 
     _, states = jax.lax.scan(

@@ -67,6 +67,23 @@ def loss_and_gradient() -> Contest:
     return Contest(_work(ours, arguments, 20), _work(theirs, arguments, 2), seconds)
 
 
+def memory(atoms: int = ATOMS, samples: int = SAMPLES, batch: int = BATCH) -> tuple[int, int]:
+    """Bytes of temporaries that XLA plans for the loss and its gradient: ours, and pair by pair."""
+    import jax
+    import jax.numpy as jnp
+
+    from papers.distributional_sm.baselines import pairwise_two_level_mmd2
+    from papers.distributional_sm.method import two_level_mmd2
+
+    x = jax.ShapeDtypeStruct((batch, atoms, samples, 3), jnp.float32)
+    programs = (
+        _compiled(jax.grad(lambda x, y, f=f: jax.vmap(f)(x, y).mean(), (0, 1)), x, x)[0]
+        for f in (two_level_mmd2, pairwise_two_level_mmd2)
+    )
+    ours, theirs = (program.memory_analysis().temp_size_in_bytes for program in programs)
+    return ours, theirs
+
+
 def training_step(learned: bool) -> Contest:
     """Whole training steps: data, generators, loss, Adam; with or without the learned kernel."""
     import jax

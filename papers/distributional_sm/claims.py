@@ -308,8 +308,8 @@ CLAIMS = (
         "A delta-model trained without rewards predicts return distributions of unseen rewards "
         "close to Monte Carlo.",
         "experiments",
-        "W1 between m predicted returns and simulated ones, over the range of possible returns; "
-        "mean over sources and rewards",
+        "W1 between m predicted returns and simulated ones, over the range of possible returns, "
+        "which decides; Kolmogorov-Smirnov and Cramer-von Mises; means over sources and rewards",
         f"reproduced if its interval ends below {CLOSE:.0%} on every process; partly if all means "
         f"are below {2 * CLOSE:.0%}",
         _measure_unseen,

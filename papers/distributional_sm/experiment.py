@@ -19,10 +19,11 @@ from shared.experiment.spec import Outcome, Results, Run, Task
 if TYPE_CHECKING:
     import numpy as np
 
-# Predicted cost on one core: to start and evaluate, and of a gradient step per kernel evaluation
-# and per generated state and squared width.
+# Predicted cost on one core: to start and evaluate, and of a gradient step per kernel evaluation,
+# times numbers of a state and two, and per generated state and squared width.
 START_SECONDS = 8.0
-KERNEL_SECONDS, NETWORK_SECONDS = 4e-9, 1.2e-10
+KERNEL_SECONDS, NETWORK_SECONDS = 1e-9, 1.2e-10
+DIMENSIONS = {"windy": 2, "pendulum": 3, "balance": 4}
 GPU_STEP_SECONDS = 8e-3  # at the paper's sizes, all seeds; a guess, never measured
 QUANTILES = 200
 
@@ -57,7 +58,8 @@ def _training(config: Config, key: str, params: Mapping[str, Any]) -> Task:
     atoms = 1 if params["model"] == "one-step" else config.atoms
     states = config.batch_size * atoms * config.samples
     pairs = 3 * states * config.samples * (1 if params["model"] == "ensemble" else atoms)
-    step = pairs * KERNEL_SECONDS + states * config.width**2 * NETWORK_SECONDS
+    dims = DIMENSIONS[params["process"]] if config.kernel != "learned" else 8
+    step = pairs * (2 + dims) * KERNEL_SECONDS + states * config.width**2 * NETWORK_SECONDS
     if config.kernel == "learned":
         step = 2 * step + 6 * states * config.width**2 * NETWORK_SECONDS
     seconds = START_SECONDS + config.updates * (step + 3e-4)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from papers.distributional_sm.config import POLICIES
-from papers.distributional_sm.env import PENDULUM, WINDY
+from papers.distributional_sm.env import PENDULUM, TASKS
+from papers.distributional_sm.mujoco_task import REWARDS as BALANCE_REWARDS
+from papers.distributional_sm.mujoco_task import SOURCES as BALANCE_SOURCES
 from shared import plotting, stats
 from shared.experiment.spec import Results
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 MODEL_LOOKS = plotting.looks("delta-model", "ensemble of γ-models", "one-step model, rolled out")
 MODELS = dict(zip(("delta", "ensemble", "one-step"), MODEL_LOOKS, strict=True))
 TRUTH = "Monte Carlo"
-BALANCE_REWARDS = ("upright", "right", "centre", "steady")
 
 
 def figures(results: Results) -> Iterator[tuple[str, Figure]]:
@@ -39,8 +40,17 @@ def _suptitle(fig: Figure, text: str) -> None:
 
 
 def _rewards(process: str) -> tuple[str, ...]:
-    pure = {"windy": WINDY, "pendulum": PENDULUM}
-    return tuple(pure[process].rewards) if process in pure else BALANCE_REWARDS
+    return tuple(BALANCE_REWARDS if process == "balance" else TASKS[process].rewards)
+
+
+def _sources(process: str) -> list[str]:
+    """The states that were asked about, in words."""
+    if process == "balance":
+        return [f"x = {s[0]:g}, θ = {s[1]:g}" for s in BALANCE_SOURCES]
+    if process == "pendulum":
+        angles = [(np.degrees(np.arctan2(s[1], s[0])) % 360, s[2]) for s in PENDULUM.sources]
+        return [f"θ = {angle:.0f}°, ω = {speed:g}" for angle, speed in angles]
+    return [f"({s[0]:g}, {s[1]:g})" for s in TASKS[process].sources]
 
 
 def fractal(results: Results) -> Figure:
@@ -105,7 +115,8 @@ def _returns(
                     ax.set_xlabel("return", fontsize="small")
                 ax.tick_params(labelsize="x-small")
         for ax, source in zip(axes[:, 0], rows, strict=True):
-            ax.set_ylabel(f"from source {source + 1}\ncumulative probability", fontsize="x-small")
+            label = f"from {_sources(process)[source]}\ncumulative probability"
+            ax.set_ylabel(label, fontsize="x-small")
         updates = int(results["updates"][-1])
         _suptitle(
             fig,

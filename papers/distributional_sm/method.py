@@ -206,7 +206,7 @@ def two_level_mmd2(
             to y), at least `eps`; it carries no gradient.
     """
     _check_samples(x, y)
-    if isinstance(bandwidth, str) and bandwidth != "median":
+    if bandwidth != "median" and (isinstance(bandwidth, str) or bandwidth <= 0):
         raise ValueError(f"bandwidth must be 'median' or a positive number, got {bandwidth!r}.")
     (xx, u_x), (yy, u_y), xy = (
         _self_means(x, inner),

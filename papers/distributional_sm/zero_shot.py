@@ -1,6 +1,7 @@
-"""A trained model as its user meets it: any reward, asked at any state, without more data.
+"""A model as its user meets it: trained on transitions, then asked for any reward at any state.
 
-model = load_model("model.safetensors")
+model = fit(spec, transitions(obs, terminated, truncated, spec.horizon), updates=5000)
+save_model(model, "model.safetensors"); model = load_model("model.safetensors")
 answer = evaluate(model, state, lambda s: -s[:, 0] ** 2)
 answer.mean, answer.cvar(0.1), answer.quantile(0.5), answer.returns
 """
@@ -19,7 +20,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from papers.distributional_sm.method import Params, return_atoms
+from papers.distributional_sm.method import (
+    Loss,
+    Params,
+    TrainerSpec,
+    TrainerState,
+    Transitions,
+    make_trainer,
+    return_atoms,
+    two_level_mmd2,
+)
 from papers.distributional_sm.tabular import cvar
 
 _FORMAT = "distributional_sm delta-model 1"
@@ -63,6 +73,38 @@ class Prediction:
     def quantile(self, level: float | Float[np.ndarray, " k"]) -> Any:
         """Smallest return with at least `level` of the mass at or below it."""
         return np.quantile(self.returns, level, method="inverted_cdf")
+
+
+def fit(
+    spec: TrainerSpec,
+    data: Transitions,
+    updates: int,
+    seed: int = 0,
+    loss: Loss = two_level_mmd2,
+    note: str = "",
+) -> Model:
+    """Train a delta-model on transitions; no reward is needed.
+
+    Raises:
+        ValueError: the states of `data` are not those of `spec`; the training diverged.
+    """
+    if updates < 1:
+        raise ValueError(f"updates must be at least 1, got {updates}.")
+    if data.obs.shape[1] != spec.obs_dim:
+        raise ValueError(
+            f"The data's states have {data.obs.shape[1]} numbers, obs_dim is {spec.obs_dim}."
+        )
+    init, step = make_trainer(spec, loss)
+
+    @jax.jit
+    def train(data: Transitions) -> TrainerState:
+        start = init(jax.random.key(seed))
+        return jax.lax.scan(lambda state, _: (step(state, data)[0], None), start, length=updates)[0]
+
+    atoms = train(data).atoms
+    if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(atoms)):
+        raise ValueError("The training diverged: take a smaller learning_rate or ema.")
+    return Model(atoms, spec.gamma, spec.obs_dim, note)
 
 
 def evaluate(

@@ -1,5 +1,7 @@
 """Processes against gymnasium and by hand, data, truth, baselines, PyTorch, and saved models."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +25,7 @@ from papers.distributional_sm.env import (
     windy_step,
 )
 from papers.distributional_sm.method import init_atoms, two_level_mmd2
-from papers.distributional_sm.zero_shot import Model, evaluate, load_model, rank, save_model
+from papers.distributional_sm.zero_shot import Model, evaluate, fit, load_model, rank, save_model
 
 KEY = jax.random.key(0)
 
@@ -135,6 +137,7 @@ def test_batched_steps_are_mujocos_own():
 
     from papers.distributional_sm import mujoco_task
 
+    bindings: Any = mujoco  # compiled, without type stubs
     model, data = mujoco_task._model()
     start = np.array([0.1, 0.05, -0.2, 0.1])
     key = np.random.default_rng(5)
@@ -143,7 +146,7 @@ def test_batched_steps_are_mujocos_own():
     for t in range(1, 4):
         control = state @ mujoco_task.GAINS + mujoco_task.NOISE * key.normal(size=1)
         data.qpos[:], data.qvel[:], data.ctrl[:] = state[:2], state[2:], np.clip(control, -3, 3)
-        mujoco.mj_step(model, data, nstep=mujoco_task.FRAME_SKIP)
+        bindings.mj_step(model, data, nstep=mujoco_task.FRAME_SKIP)
         state = np.concatenate([data.qpos, data.qvel])
         np.testing.assert_allclose(paths[0, t], state, atol=1e-6)
 
@@ -183,8 +186,9 @@ def test_cdf_distances_by_hand_and_by_scipy():
     for reward in (0, 1):
         pair = predicted[0, reward], real[0, reward]
         assert ks[0, reward] == pytest.approx(ks_2samp(*pair).statistic)
-        statistic = cramervonmises_2samp(*pair).statistic  # N M / (N + M) times the mean square
-        assert cvm[0, reward] * 7 * 30 / 37 == pytest.approx(statistic)
+        found: Any = cramervonmises_2samp(*pair)
+        # Its statistic is N M / (N + M) times the mean square.
+        assert cvm[0, reward] * 7 * 30 / 37 == pytest.approx(found.statistic)
 
 
 def test_floors():
@@ -215,6 +219,13 @@ def test_pairwise_loss_is_the_same():
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_memory_does_not_grow_with_all_pairs():
+    from papers.distributional_sm.bench import memory
+
+    ours, pair_by_pair = memory(12, 16, 4)
+    assert ours < pair_by_pair / 4
+
+
 def test_ensemble_compares_each_atom_with_its_own():
     x, y = samples(0), samples(1, 2.0)
     expected = np.diagonal(method.block_mmd2(x, y)).mean()
@@ -226,20 +237,39 @@ def test_ensemble_compares_each_atom_with_its_own():
 
 def test_an_ensemble_collapses_to_the_mean():
     """On a fair coin with gamma = 1/2 returns have the variance 1/12; the ensemble's have none."""
-    spec = method.TrainerSpec(
-        1, gamma=0.5, atoms=6, horizon=1, samples=16, batch=16, latent=2, hidden=(16, 16),
-        learned_kernel=False, learning_rate=3e-3, ema=0.02,
-    )  # fmt: skip
-    init, step = method.make_trainer(spec, baselines.ensemble_loss)
+    model = fit(COIN, coin_flips(), 500, loss=baselines.ensemble_loss)
+    for x in (0.0, 1.0):
+        found = evaluate(model, np.array([x]), is_one)
+        assert found.std**2 < 0.02
+        assert found.mean == pytest.approx(x + 0.5, abs=0.15)
+
+
+COIN = method.TrainerSpec(
+    1, gamma=0.5, atoms=6, horizon=1, samples=16, batch=16, latent=2, hidden=(16, 16),
+    learned_kernel=False, learning_rate=3e-3, ema=0.02,
+)  # fmt: skip
+
+
+def coin_flips():
     flips = np.random.default_rng(0).integers(0, 2, size=(2000, 1)).astype(np.float32)
     never = jnp.zeros(2000, bool)
-    data = method.transitions(jnp.asarray(flips), never, never, 1)
-    train = jax.jit(lambda s, d: jax.lax.scan(lambda s, _: step(s, d), s, length=500)[0])
-    atoms = train(jax.jit(init)(KEY), data).target
-    for x in (0.0, 1.0):
-        found = method.return_atoms(atoms, KEY, jnp.array([x]), is_one, 0.5)
-        assert found.var() < 0.02
-        assert found.mean() == pytest.approx(x + 0.5, abs=0.15)
+    return method.transitions(jnp.asarray(flips), never, never, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: fit(COIN, coin_flips(), 0), r"updates must be at least 1, got 0."),
+        (
+            lambda: fit(method.TrainerSpec(2), coin_flips(), 1),
+            "have 1 numbers, obs_dim is 2",
+        ),
+        (lambda: fit(COIN, coin_flips(), 3, loss=lambda x, y: jnp.nan * x.sum()), "diverged"),
+    ],
+)
+def test_what_cannot_be_fitted(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()
 
 
 def is_one(s):
@@ -291,15 +321,11 @@ def test_pytorch_targets_are_equal():
     for last in (None, 0, 2, 4):
         flags = np.arange(5) == last
         for include in (True, False):
-            arrays = [np.asarray(a, np.float32) for a in (uniform, obs)]
-            found = method_torch.targets_of(
-                *map(torch.tensor, arrays), torch.tensor(flags),
-                torch.tensor(boot, dtype=torch.float32), 0.8, include,
-            )  # fmt: skip
-            expected = method.targets_of(
-                *map(jnp.asarray, arrays), jnp.asarray(flags), jnp.asarray(boot, jnp.float32),
-                0.8, include,
-            )  # fmt: skip
+            u, s, b = (np.asarray(a, np.float32) for a in (uniform, obs, boot))
+            tu, ts, tl, tb = (torch.tensor(a) for a in (u, s, flags, b))
+            ju, js, jl, jb = (jnp.asarray(a) for a in (u, s, flags, b))
+            found = method_torch.targets_of(tu, ts, tl, tb, 0.8, include)
+            expected = method.targets_of(ju, js, jl, jb, 0.8, include)
             np.testing.assert_array_equal(found, expected)
 
 

@@ -1,14 +1,16 @@
 """Configuration, exact experiments, training tasks, claims on made-up results."""
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from papers.distributional_sm import claims, exact
+from papers.distributional_sm import claims, exact, truth
 from papers.distributional_sm.claims import CLAIMS
 from papers.distributional_sm.config import PRESETS, Config
-from papers.distributional_sm.experiment import collect, tasks
+from papers.distributional_sm.experiment import collect, run_task, tasks
 from papers.distributional_sm.trial import trainer_spec
 from shared.experiment.spec import Verdict
 
@@ -85,6 +87,45 @@ def test_tasks_are_all_there():
     assert PRESETS["cpu"].ablated("horizon=1").updates == PRESETS["cpu"].ablation_updates
     assert PRESETS["cpu"].atom_counts == (11, 5, 21)
     assert PRESETS["cpu"].runs_of_truth % 11 == 0
+
+
+# Training tasks -----------------------------------------------------------------------------------
+
+
+class OneGo:
+    """A `Run` without checkpoints."""
+
+    def __init__(self, config: Config) -> None:
+        self.config, self.folder = config, Path()
+
+    def loop(
+        self, state: Any, step: Any, chunks: int, *, name: str = "", unit: str = "",
+        per_chunk: int = 1,
+    ) -> tuple[Any, dict[str, np.ndarray]]:  # fmt: skip
+        rows = []
+        for _ in range(chunks):
+            state, metrics = step(state)
+            rows.append(metrics)
+        return state, {key: np.stack([np.asarray(row[key]) for row in rows]) for key in rows[0]}
+
+
+@pytest.mark.parametrize(("model", "kernel"), [("one-step", "scales"), ("ensemble", "learned")])
+def test_every_kind_of_model_trains(model, kernel):
+    config = dataclasses.replace(
+        PRESETS["smoke"], baselines=("ensemble", "one-step"), kernel=kernel, ablations=()
+    )
+    task = next(t for t in tasks(config) if t.key == f"model/windy/top/{model}")
+    found = run_task(task, OneGo(config))
+    assert found["curve"].shape == (2, 2)
+    assert found["returns"].shape == (2, 5, 5, 3) and found["w1"].shape == (2, 5, 5)
+    assert (np.diff(found["returns"], axis=-1) >= 0).all()
+    assert ((found["ks"] > 0) & (found["ks"] <= 1) & (found["cvm"] <= found["ks"] ** 2)).all()
+    assert not np.array_equal(found["returns"][0], found["returns"][1])
+    real, widths = truth.simulated(config, "windy", "top")
+    mean = (found["w1"] / widths).mean((1, 2))
+    np.testing.assert_allclose(found["curve"][:, -1], mean, rtol=1e-3)
+    if model == "ensemble":
+        np.testing.assert_allclose(found["w1"][0], truth.w1(found["returns"][0], real), rtol=1e-5)
 
 
 # Exact experiments --------------------------------------------------------------------------------

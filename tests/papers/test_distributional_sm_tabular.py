@@ -159,7 +159,7 @@ def test_ensembles_lose_their_spread():
     """Exactly gamma^2 of an ensemble's variance is left by each sweep; a delta-model keeps it."""
     key, P, gamma = np.random.default_rng(0), coin_flip(), 0.5
     ensemble = delta = key.dirichlet(np.ones(2), size=(2, 400))
-    before = None
+    before = np.zeros(2)
     for sweep in range(12):
         ensemble, delta = mean_backup(ensemble, P, gamma), particle_backup(key, delta, P, gamma)
         spread = ensemble[..., 1].var(1)
