@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from papers.distributional_sm.config import POLICIES
-from papers.distributional_sm.env import PENDULUM, TASKS
-from papers.distributional_sm.mujoco_task import REWARDS as BALANCE_REWARDS
-from papers.distributional_sm.mujoco_task import SOURCES as BALANCE_SOURCES
 from shared import plotting, stats
 from shared.experiment.spec import Results
 
@@ -40,17 +37,22 @@ def _suptitle(fig: Figure, text: str) -> None:
 
 
 def _rewards(process: str) -> tuple[str, ...]:
-    return tuple(BALANCE_REWARDS if process == "balance" else TASKS[process].rewards)
+    from papers.distributional_sm import env, mujoco_task
+
+    return tuple(mujoco_task.REWARDS if process == "balance" else env.TASKS[process].rewards)
 
 
 def _sources(process: str) -> list[str]:
     """The states that were asked about, in words."""
+    from papers.distributional_sm import env, mujoco_task
+
     if process == "balance":
-        return [f"x = {s[0]:g}, θ = {s[1]:g}" for s in BALANCE_SOURCES]
+        return [f"x = {s[0]:g}, θ = {s[1]:g}" for s in mujoco_task.SOURCES]
+    states = env.TASKS[process].sources
     if process == "pendulum":
-        angles = [(np.degrees(np.arctan2(s[1], s[0])) % 360, s[2]) for s in PENDULUM.sources]
+        angles = [(np.degrees(np.arctan2(s[1], s[0])) % 360, s[2]) for s in states]
         return [f"θ = {angle:.0f}°, ω = {speed:g}" for angle, speed in angles]
-    return [f"({s[0]:g}, {s[1]:g})" for s in TASKS[process].sources]
+    return [f"({s[0]:g}, {s[1]:g})" for s in states]
 
 
 def fractal(results: Results) -> Figure:
