@@ -67,7 +67,7 @@ def fractal(results: Results) -> Figure:
     ax.set_aspect("equal")
     ax.set_axis_off()
     dimension = float(results["exact/fractal/dimension"])
-    ax.set_title(f"Three equally likely letters, γ = 1/2:\nlaw of M, dimension {dimension:.3f}")
+    ax.set_title(f"Three letters, γ = 1/2: dimension {dimension:.3f}")
     ax = axes[0, 1]
     for name, label in (("delta", "delta-model"), ("ensemble", "ensemble of γ-models")):
         look, spread = MODEL_LOOKS[label], results[f"exact/spreads/{name}"]
@@ -98,7 +98,7 @@ def _returns(
         truth = results[f"truth/{process}/{policy}/quantiles"]
         rows = tuple(range(len(truth))) if sources is None else sources
         rewards = _rewards(process)
-        height = 1.2 + 1.75 * len(rows)
+        height = 1.2 + len(rows) * min(1.75, 9.5 / len(rows))
         fig, axes = plotting.figure(len(rows), len(rewards), height=height, sharey=True)
         for line, source in zip(axes, rows, strict=True):
             for column, (ax, reward) in enumerate(zip(line, rewards, strict=True)):
@@ -195,12 +195,13 @@ def ranking(results: Results) -> Figure:
             truth = f"truth/windy/{policy}"
             true = [results[f"{truth}/mean"][0, column], *results[f"{truth}/cvar"][0, column]]
             place = np.arange(len(levels)) + shift
-            ax.plot(place, true, "_", color="black", markersize=13, markeredgewidth=2.2,
-                    label=TRUTH)  # fmt: skip
+            ax.plot(place, true, "_", color=look.colour, markersize=15, markeredgewidth=3,
+                    label=f"policy {policy}, {TRUTH}")  # fmt: skip
             for seed in range(len(returns)):
                 said = [float(cvar(returns[seed], tau)) for tau in levels]
                 name = {"label": f"policy {policy}, predicted"} if seed == 0 else {}
-                ax.plot(place, said, look.marker, color=look.colour, alpha=0.7, **name)
+                ax.plot(place, said, look.marker, color=look.colour, markeredgecolor="black",
+                        markeredgewidth=0.7, markersize=5.5, alpha=0.8, **name)  # fmt: skip
         ax.set_xticks(range(len(levels)), ["mean", *(f"{tau:g}" for tau in levels[1:])])
         ax.set_title(reward, fontsize="small")
         ax.set_xlabel("CVaR level τ", fontsize="small")
