@@ -382,6 +382,19 @@ def test_a_step_moves_atoms_and_target():
     assert not np.array_equal(other.atoms[0]["w"], after.atoms[0]["w"])
 
 
+def test_targets_come_from_the_target_network():
+    """A loss that looks at one side only: of the target's samples, or of the model's."""
+    for side in (0, 1):
+        init, step = make_trainer(SMALL, lambda x, y, side=side: (x, y)[side].mean() + 0 * x.mean())
+        start = jax.jit(init)(jax.random.key(0))
+        other = start._replace(target=jax.tree.map(lambda w: 2 * w, start.target))
+        step = jax.jit(step)
+        (after, found), (_, moved) = step(start, stream()), step(other, stream())
+        assert (found["loss"] != moved["loss"]) == bool(side)
+        still = np.array_equal(after.atoms[0]["w"], start.atoms[0]["w"])
+        assert still == bool(side)  # no gradient flows through targets
+
+
 def test_phi_climbs_what_the_atoms_descend():
     spec = dataclasses.replace(
         SMALL, learned_kernel=True, embed_dim=2, phi_width=8, learning_rate=1e-2, ema=1.0
