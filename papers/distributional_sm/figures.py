@@ -98,7 +98,7 @@ def _returns(
         truth = results[f"truth/{process}/{policy}/quantiles"]
         rows = tuple(range(len(truth))) if sources is None else sources
         rewards = _rewards(process)
-        height = 1.2 + len(rows) * min(1.75, 9.5 / len(rows))
+        height = 1.2 + len(rows) * min(1.5, 9.0 / len(rows))
         fig, axes = plotting.figure(len(rows), len(rewards), height=height, sharey=True)
         for line, source in zip(axes, rows, strict=True):
             for column, (ax, reward) in enumerate(zip(line, rewards, strict=True)):
