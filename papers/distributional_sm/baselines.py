@@ -57,19 +57,25 @@ def one_step_spec(spec: TrainerSpec) -> TrainerSpec:
 
 @functools.partial(jax.jit, static_argnames=("runs", "steps"))
 def roll_out(
-    params: Params, key: Key[Array, ""], x: Float[Array, " d"], runs: int, steps: int
+    params: Params,
+    key: Key[Array, ""],
+    x: Float[Array, " d"],
+    runs: int,
+    steps: int,
+    low: Float[Array, " d"] | float = -jnp.inf,
+    high: Float[Array, " d"] | float = jnp.inf,
 ) -> Float[Array, "runs steps d"]:
-    """X_0 = x, X_1, ... by a one-step model (m = 1).
+    """X_0 = x, X_1, ... by a one-step model (m = 1), each state kept within [low, high].
 
-    Deviation: the official roll-outs begin at X_1, which shifts rewards by one step.
+    Deviation: the official roll-outs begin at X_1, which shifts rewards by one step, and are not
+    bounded; but a model fed with its own errors soon leaves all data, and then runs away.
     """
-
     latent = params[0]["w"].shape[1] - len(x)
 
     def body(states: Array, key: Array) -> tuple[Array, Array]:
         z = jax.random.normal(key, (runs * latent,), x.dtype).reshape(runs, 1, 1, latent)
         following = jax.vmap(lambda z, s: generate(params, z, s)[0, 0])(z, states)
-        return following, states
+        return jnp.clip(following, low, high), states
 
     _, states = jax.lax.scan(
         body, jnp.broadcast_to(x, (runs, len(x))), jax.random.split(key, steps)

@@ -16,7 +16,6 @@ from papers.distributional_sm import baselines, truth
 from papers.distributional_sm.config import Config
 from papers.distributional_sm.method import (
     Loss,
-    Params,
     TrainerSpec,
     TrainerState,
     Transitions,
@@ -193,15 +192,14 @@ def _programs(
         return trial._replace(train=state), {"loss": losses.mean()}
 
     def answer(trial: Trial) -> Answer:
-        atoms = trial.train.atoms
         k_picture, *keys = jax.random.split(
             jax.random.fold_in(trial.train.key, 1), len(sources) + 1
         )
         returns = jax.lax.map(
-            lambda at: predict(atoms, at[0], at[1], place, config), (jnp.stack(keys), sources)
+            lambda at: predict(trial, at[0], at[1], place, config), (jnp.stack(keys), sources)
         )
         apart = truth.w1_jax(returns, trial.returns) / trial.widths
-        picture = sample_atoms(atoms, k_picture, sources[0], SNAPSHOT)
+        picture = sample_atoms(trial.train.atoms, k_picture, sources[0], SNAPSHOT)
         return Answer(returns, apart.mean(), picture)
 
     return Programs(
@@ -212,20 +210,23 @@ def _programs(
 
 
 def _generated(
-    atoms: Params, key: Array, x: Array, place: Process, config: Config
+    trial: Trial, key: Array, x: Array, place: Process, config: Config
 ) -> Float[Array, "rewards m"]:
     """Predicted returns of a model of whole futures: `return_atoms`, the same states for all."""
-    states = sample_atoms(atoms, key, x, config.eval_samples)
+    states = sample_atoms(trial.train.atoms, key, x, config.eval_samples)
     means = [jax.vmap(reward)(states).mean(axis=1) for reward in place.rewards.values()]
     return jnp.stack(means) / (1 - config.gamma)
 
 
 def _rolled_out(
-    atoms: Params, key: Array, x: Array, place: Process, config: Config
+    trial: Trial, key: Array, x: Array, place: Process, config: Config
 ) -> Float[Array, "rewards runs"]:
-    """Predicted returns of a one-step model, rolled out as long as the truth."""
+    """Predicted returns of a one-step model, rolled out as long as the truth, within the data."""
     weights = jnp.asarray(config.gamma ** np.arange(config.truth_steps), jnp.float32)
-    paths = baselines.roll_out(atoms, key, x, _roll_outs(config), config.truth_steps)
+    obs = trial.data.obs
+    paths = baselines.roll_out(
+        trial.train.atoms, key, x, _roll_outs(config), config.truth_steps, obs.min(0), obs.max(0)
+    )
     return jnp.stack([jax.vmap(reward)(paths) @ weights for reward in place.rewards.values()])
 
 

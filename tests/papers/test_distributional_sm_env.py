@@ -292,6 +292,9 @@ def test_a_one_step_model_is_rolled_out_from_its_source():
     assert paths.shape == (3, 5, 2)
     np.testing.assert_array_equal(paths[:, 0], np.tile([1.0, 2.0], (3, 1)))
     assert np.ptp(paths[:, 1, 0]) > 0
+    high = jnp.array([0.1, 9.0])
+    bounded = baselines.roll_out(params, KEY, jnp.array([1.0, 2.0]), 3, 5, high - 0.1, high)
+    np.testing.assert_array_equal(bounded[:, 1], jnp.clip(paths[:, 1], high - 0.1, high))
 
 
 # PyTorch ------------------------------------------------------------------------------------------
