@@ -185,10 +185,10 @@ def test_cdf_distances_by_hand_and_by_scipy():
     ks, cvm = truth.cdf_distances(predicted, real)
     for reward in (0, 1):
         pair = predicted[0, reward], real[0, reward]
-        assert ks[0, reward] == pytest.approx(ks_2samp(*pair).statistic)
-        found: Any = cramervonmises_2samp(*pair)
-        # Its statistic is N M / (N + M) times the mean square.
-        assert cvm[0, reward] * 7 * 30 / 37 == pytest.approx(found.statistic)
+        largest: Any = ks_2samp(*pair)
+        assert ks[0, reward] == pytest.approx(largest.statistic)
+        squares: Any = cramervonmises_2samp(*pair)  # N M / (N + M) times the mean square
+        assert cvm[0, reward] * 7 * 30 / 37 == pytest.approx(squares.statistic)
 
 
 def test_floors():
