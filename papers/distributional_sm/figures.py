@@ -5,6 +5,7 @@ Draws results; of numbers it computes only means over seeds and their intervals.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -112,12 +113,14 @@ def _returns(
                         name = {"label": label} if seed == 0 else {}
                         _cdf(ax, returns, color=colour, linewidth=1, alpha=0.75, **name)
                 if source == rows[0]:
-                    ax.set_title(reward, fontsize="small")
+                    title = textwrap.fill(reward, 18 if len(rewards) > 5 else 30)
+                    ax.set_title(title, fontsize="small")
                 if source == rows[-1]:
                     ax.set_xlabel("return", fontsize="small")
                 ax.tick_params(labelsize="x-small")
         for ax, source in zip(axes[:, 0], rows, strict=True):
-            label = f"from {_sources(process)[source]}\ncumulative probability"
+            state = _sources(process)[source]
+            label = state.replace(", ", "\n") if len(rows) > 5 else f"from {state}\nshare below"
             ax.set_ylabel(label, fontsize="x-small")
         updates = int(results["updates"][-1])
         _suptitle(
