@@ -86,9 +86,12 @@ def cartpole_torch() -> Contest:
 
 def cartpole_sb3() -> Contest:
     """Against Stable-Baselines3."""
-    import stable_baselines3
+    # In the dependency group `bench`, which checks of types do without.
+    import stable_baselines3  # pyright: ignore[reportMissingImports]
     import torch
-    from stable_baselines3.common.env_util import make_vec_env
+    from stable_baselines3.common.env_util import (  # pyright: ignore[reportMissingImports]
+        make_vec_env,
+    )
 
     torch.set_num_threads(1)
     run, compiled = _cartpole()
