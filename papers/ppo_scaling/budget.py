@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 from papers.ppo_scaling.config import PRESETS, Config, base_cells, cells
-from papers.ppo_scaling.experiment import tasks
+from papers.ppo_scaling.experiment import plan
 
 EVIDENCE = Path(__file__).parent / "results" / "cpu.json"
 
@@ -26,7 +26,7 @@ def lines(config: Config) -> list[str]:
         spec = BatchSpec(cell.n_envs, cell.n_ro, cell.epochs, cell.num_minibatches, cell.hold)
         runs = f"{len(games)} games x {seeds} seeds"
         found.append(f"{cell.name} ({runs}): {spec.card(config.steps)}")
-    planned = tasks(config)
+    planned = plan(config)
     runs = sum(len(task.seeds) for task in planned)
     minutes = sum(task.cpu_seconds * max(1, len(task.seeds)) for task in planned) / 60
     time = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:,.0f} hours"

@@ -9,11 +9,13 @@ Light on purpose: what is heavy is imported inside the functions.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from papers.ppo_scaling.config import COMPILED_SUITES, Cell, Config, base_cells, cells, grown
+from shared.experiment.errors import MissingExtra
 from shared.experiment.spec import Outcome, Results, Run, Task
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ LEARN_RATE = {"cartpole": 3_000_000.0, "minatar": 1_200_000.0}
 CONVOLUTION_FACTOR = 5.0
 FEW_ENVS_FACTOR = 2.0  # a step of a single environment costs that of so many side by side
 START_SECONDS = 3.0  # a program compiles in ten, once for all seeds of a shape
+LIBRARIES = {"minatar": ("pgx", "pgx_minatar"), "atari": ("ale_py",), "procgen": ("envpool",)}
+"""What each extra brings that its suite imports."""
 
 
 def tasks(config: Config) -> list[Task]:
@@ -32,7 +36,23 @@ def tasks(config: Config) -> list[Task]:
 
     Raises:
         BadInput: a batch that cannot be, or a game that is not there.
+        MissingExtra: a game's library is not installed.
     """
+    planned = plan(config)
+    suites = {config.suite} | ({"atari"} if config.atari_curve else set())
+    missing = [extra for extra in sorted(suites & LIBRARIES.keys()) if not _installed(extra)]
+    if missing:
+        command = "uv sync " + " ".join(f"--extra {extra}" for extra in missing)
+        raise MissingExtra(f"The games of {' and '.join(missing)} are not installed: {command}")
+    return planned
+
+
+def _installed(extra: str) -> bool:
+    return all(importlib.util.find_spec(name) is not None for name in LIBRARIES[extra])
+
+
+def plan(config: Config) -> list[Task]:
+    """`tasks`, whether or not the games are installed."""
     found = [Task("exact", {"kind": "exact"}, cpu_seconds=5.0)]
     for cell, seeds, games in cells(config):
         _check_batch(config, cell)

@@ -1,5 +1,6 @@
 """Configuration, tasks, what is collected, statistics and verdicts, on made-up outcomes."""
 
+import importlib.util
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,9 @@ import pytest
 from papers.ppo_scaling import analysis, budget, claims, figures
 from papers.ppo_scaling.config import PRESETS, Cell, Config, cell_from, cells, plain_name
 from papers.ppo_scaling.exact import exact
-from papers.ppo_scaling.experiment import collect, roles, tasks
+from papers.ppo_scaling.experiment import collect, plan, roles, tasks
 from papers.ppo_scaling.method import BatchSpec
-from shared.experiment.errors import BadInput
+from shared.experiment.errors import BadInput, MissingExtra
 from shared.experiment.spec import Estimate, Verdict
 
 SMALL = replace(
@@ -269,3 +270,12 @@ def test_every_figure_is_drawn(theory):
 
 def test_default_config_is_valid():
     assert Config().batch_size == 1024
+
+
+def test_games_that_are_not_installed_are_refused_before_anything_runs(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    sentence = "The games of atari and minatar are not installed: uv sync --extra atari --extra min"
+    with pytest.raises(MissingExtra, match=sentence):
+        tasks(PRESETS["cpu"])
+    assert plan(PRESETS["cpu"])  # the budget needs no games
+    assert tasks(PRESETS["smoke"])
