@@ -5,8 +5,8 @@ NeurIPS 2024. An expert maximises a known reward r and never enters a forbidden 
 know; from its demonstrations we infer a cost c that keeps a learner out of it. Inverse constrained
 RL plays a game of three levels (3.2) for that: cost, Lagrange multiplier, policy. Where costs may
 be scaled freely the multiplier is part of the cost, and what is left (3.3) is plain inverse RL over
-a correction of the known reward. Everything is a pure function; this file needs jax, optax and
-jaxtyping, and nothing else of this repository.
+a correction of the known reward. Everything is a pure function; this file needs jax and jaxtyping,
+and nothing else of this repository.
 
     symbol    here            meaning
     r         rew             the known reward, (B,)
@@ -36,7 +36,6 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Key
 
@@ -83,6 +82,35 @@ def mlp_apply(params: Mlp, x: Float[Array, "*batch n_in"]) -> Float[Array, "*bat
     for layer in params[:-1]:
         x = jax.nn.relu(x @ layer.w + layer.b)
     return x @ params[-1].w + params[-1].b
+
+
+class Adam(NamedTuple):
+    """Moments of Adam (Kingma and Ba, 2015) and the number of steps."""
+
+    mean: Any
+    square: Any
+    count: Int[Array, ""]
+
+
+def adam_init(params: Any) -> Adam:
+    """Moments of zero, of the same shapes as the parameters."""
+    return Adam(jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.zeros_like, params),
+                jnp.int32(0))  # fmt: skip
+
+
+def adam_step(params: Any, gradient: Any, adam: Adam, lr: Scalar) -> tuple[Any, Adam]:
+    """Adam with decays 0.9 and 0.999 and epsilon 1e-8; the rate may be traced."""
+    count = adam.count + 1
+    t = count.astype(jnp.float32)
+    first, second = 1 - 0.9**t, 1 - 0.999**t
+    mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, adam.mean, gradient)
+    square = jax.tree.map(lambda s, g: 0.999 * s + 0.001 * g**2, adam.square, gradient)
+
+    def move(p: Array, m: Array, s: Array) -> Array:
+        step = (m / first.astype(m.dtype)) / (jnp.sqrt(s / second.astype(s.dtype)) + 1e-8)
+        return p - jnp.asarray(lr, p.dtype) * step
+
+    return jax.tree.map(move, params, mean, square), Adam(mean, square, count)
 
 
 # --- The cost network -----------------------------------------------------------------------------
@@ -346,25 +374,20 @@ def trilevel_loss(
     return loss, {"gap": c_l - c_e, "c_E": c_e, "c_L": c_l}
 
 
-def cost_adam(weight_decay: float = 1e-3) -> optax.GradientTransformation:
-    """Adam with the decay coupled into the gradient, as torch's `Adam(weight_decay=...)` has it.
-
-    Its updates are for a learning rate of 1: `cost_step` multiplies by the rate.
-    """
-    return optax.chain(optax.add_decayed_weights(weight_decay), optax.scale_by_adam())
-
-
 def cost_step(
     params: CostParams,
-    opt_state: Any,
+    adam: Adam,
     gradient: CostParams,
     lr: Scalar,
     batches: tuple[Pairs, ...] = (),
     weight_decay: float = 1e-3,
-) -> tuple[CostParams, Any]:
-    """One Adam step on the cost; `batches` move the running statistics of batch normalisation."""
-    updates, opt_state = cost_adam(weight_decay).update(gradient, opt_state, params)
-    moved = jax.tree.map(lambda p, u: p - jnp.asarray(lr, p.dtype) * u, params, updates)
+) -> tuple[CostParams, Adam]:
+    """One Adam step on the cost; `batches` move the running statistics of batch normalisation.
+
+    The decay is part of the gradient, as torch's `Adam(weight_decay=...)` has it, not AdamW's.
+    """
+    gradient = jax.tree.map(lambda g, p: g + weight_decay * p, gradient, params)
+    moved, adam = adam_step(params, gradient, adam, lr)
     norms = params.norms
     for obs, act in batches if norms else ():
         norms = _running_statistics(params._replace(norms=norms), obs, act)
@@ -372,7 +395,7 @@ def cost_step(
         new._replace(mean=old.mean, var=old.var)
         for new, old in zip(moved.norms, norms, strict=True)
     ]
-    return moved._replace(norms=tuple(kept)), opt_state
+    return moved._replace(norms=tuple(kept)), adam
 
 
 def _running_statistics(
@@ -522,9 +545,9 @@ class SACState(NamedTuple):
     critics: Mlp
     targets: Mlp
     log_alpha: Float[Array, ""]
-    adam_actor: Any
-    adam_critics: Any
-    adam_alpha: Any
+    adam_actor: Adam
+    adam_critics: Adam
+    adam_alpha: Adam
     norm: RunningNorm
     key: Key[Array, ""]
 
@@ -538,12 +561,9 @@ def sac_init(key: Key[Array, ""], obs_dim: int, act_dim: int, cfg: SACConfig) ->
     if cfg.twin_init == "copy" and not cfg.separate_critics:
         keys = keys[jnp.zeros(heads, jnp.int32)]
     critics = jax.vmap(lambda k: mlp_init(k, (obs_dim + act_dim, *cfg.hidden, 1)))(keys)
-    alpha = jnp.float32(0)
-    adam = optax.scale_by_adam()
-    return SACState(
-        actor, critics, critics, alpha, adam.init(actor), adam.init(critics), adam.init(alpha),
-        norm_init(), key,
-    )  # fmt: skip
+    log_alpha = jnp.float32(0)
+    adams = [adam_init(params) for params in (actor, critics, log_alpha)]
+    return SACState(actor, critics, critics, log_alpha, *adams, norm_init(), key)
 
 
 def policy(
@@ -647,16 +667,16 @@ def sac_update(
         return jnp.sum(jnp.mean((q_values(critics, batch.obs, batch.act) - target) ** 2, axis=1))
 
     loss_q, gradient = jax.value_and_grad(critic_loss)(state.critics)
-    critics, adam_critics = _adam(state.critics, gradient, state.adam_critics, cfg.critic_lr)
+    critics, adam_critics = adam_step(state.critics, gradient, state.adam_critics, cfg.critic_lr)
     noise = jax.random.normal(actor_key, shape, jnp.float32)
     alpha = jnp.exp(state.log_alpha)
     (loss_pi, log_pi), gradient = jax.value_and_grad(actor_loss, has_aux=True)(
         state.actor, critics, batch.obs, noise, alpha, lam, cfg
     )
-    actor, adam_actor = _adam(state.actor, gradient, state.adam_actor, cfg.actor_lr)
+    actor, adam_actor = adam_step(state.actor, gradient, state.adam_actor, cfg.actor_lr)
     target_entropy = -float(shape[1]) if cfg.target_entropy is None else cfg.target_entropy
     # The gradient of -log_alpha (log pi + target entropy).
-    log_alpha, adam_alpha = _adam(
+    log_alpha, adam_alpha = adam_step(
         state.log_alpha, -(log_pi + target_entropy), state.adam_alpha, cfg.alpha_lr
     )
     targets = jax.tree.map(lambda t, c: t + cfg.tau * (c - t), state.targets, critics)
@@ -666,11 +686,6 @@ def sac_update(
         actor, critics, targets, log_alpha, adam_actor, adam_critics, adam_alpha, state.norm, key
     )
     return new, metrics
-
-
-def _adam(params: Any, gradient: Any, state: Any, lr: float) -> tuple[Any, Any]:
-    updates, state = optax.scale_by_adam().update(gradient, state, params)
-    return jax.tree.map(lambda p, u: p - lr * u, params, updates), state
 
 
 RESETS = ("actor", "cost_critics", "reward_critics", "first_critic")
@@ -712,11 +727,11 @@ def reset_last_layers(
 
 
 def multiplier_step(
-    lam: Float[Array, ""], opt_state: Any, episode_cost: Float[Array, ""], lr: Scalar
-) -> tuple[Float[Array, ""], Any]:
+    lam: Float[Array, ""], adam: Adam, episode_cost: Float[Array, ""], lr: Scalar
+) -> tuple[Float[Array, ""], Adam]:
     """Adam on -lambda (cost of an episode - 0), kept at or above 0; IRL has no such step."""
-    update, opt_state = optax.scale_by_adam().update(-episode_cost, opt_state)
-    return jnp.maximum(lam - jnp.asarray(lr, lam.dtype) * update, 0), opt_state
+    lam, adam = adam_step(lam, -episode_cost, adam, lr)
+    return jnp.maximum(lam, 0), adam
 
 
 # --- The game on a table, solved exactly ----------------------------------------------------------
