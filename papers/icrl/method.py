@@ -132,7 +132,7 @@ class CostParams(NamedTuple):
     norms: tuple[BatchNorm, ...] = ()
 
 
-Pairs = tuple[Float[Array, "B o"], Float[Array, "B a"]]
+Pairs = tuple[Float[Array, "_ o"], Float[Array, "_ a"]]
 """A batch of (observations, actions); actions in the learner's box [-1, 1]."""
 
 
@@ -754,10 +754,10 @@ def soft_policy(mdp: TabularMDP, reward: Float[Array, "S A"], alpha: float) -> F
     def q_of(v: Float[Array, " S"]) -> Float[Array, "S A"]:
         return reward + mdp.gamma * mdp.transition @ v
 
-    def sweep(_: int, v: Float[Array, " S"]) -> Float[Array, " S"]:
-        return alpha * jax.nn.logsumexp(q_of(v) / alpha, axis=1)
+    def sweep(v: Float[Array, " S"], _: None) -> tuple[Float[Array, " S"], None]:
+        return alpha * jax.nn.logsumexp(q_of(v) / alpha, axis=1), None
 
-    v = jax.lax.fori_loop(0, sweeps, sweep, jnp.zeros_like(mdp.start))
+    v, _ = jax.lax.scan(sweep, jnp.zeros_like(mdp.start), None, length=sweeps)
     return jax.nn.softmax(q_of(v) / alpha, axis=1)
 
 

@@ -292,13 +292,11 @@ def step_cost(
     key: Key[Array, ""],
 ) -> tuple[Learner, dict[str, Array]]:  # fmt: skip
     """`cost_steps` steps of the cost, none during the warm start."""
-    live = clock.epoch >= knobs.warm
     before = learner.cost
-    cost, adam = before, learner.adam_cost
-    aux = {name: jnp.float32(0) for name in ("gap", "c_E", "c_L")}
-    going = live
-    for step_key in jax.random.split(key, plan.cost_steps):
-        keys = jax.random.split(step_key)
+
+    def one(carry: tuple, key: Array) -> tuple[Any, dict[str, Array]]:
+        cost, adam, going = carry
+        keys = jax.random.split(key)
         ours = learner_samples(learner, episodes, plan, clock.blocks, keys[0])
         expert = expert_samples(demos, plan, keys[1])
         w = jnp.ones(plan.cost_batch, jnp.float32)
@@ -307,7 +305,11 @@ def step_cost(
             going = going & near
         gradient, aux = cost_gradient(cost, expert, ours, w, plan, knobs)
         moved = method.cost_step(cost, adam, gradient, knobs.cost_lr, (expert, ours))
-        cost, adam = _where(going, moved, (cost, adam))
+        return (*_where(going, moved, (cost, adam)), going), aux
+
+    start = (before, learner.adam_cost, clock.epoch >= knobs.warm)
+    (cost, adam, _), aux = jax.lax.scan(one, start, jax.random.split(key, plan.cost_steps))
+    aux = {name: x[-1] for name, x in aux.items()}
     return learner._replace(cost=cost, adam_cost=adam), aux
 
 
