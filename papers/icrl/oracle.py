@@ -55,17 +55,20 @@ class Corridor:
 
 
 def soft_optimal(
-    world: Corridor, reward: Float[Array, "S 2"], tolerance: float = 1e-14
+    world: Corridor, reward: Float[Array, "S 2"], tolerance: float = 1e-13
 ) -> tuple[Float[Array, "S 2"], Float[Array, " S"]]:
-    """Policy and values that maximise reward + alpha entropy, by soft value iteration."""
-    v, move = np.zeros(world.states), world.transition
+    """Policy and values that maximise reward + alpha entropy, by soft policy iteration (Newton)."""
+    v, move, eye = np.zeros(world.states), world.transition, np.eye(world.states)
     while True:
         q = reward + world.gamma * move @ v
         top = q.max(axis=1)
         soft = top + world.alpha * np.log(np.exp((q - top[:, None]) / world.alpha).sum(axis=1))
+        pi = np.exp((q - soft[:, None]) / world.alpha)
         if np.abs(soft - v).max() <= tolerance * max(1.0, np.abs(soft).max()):
-            return np.exp((q - soft[:, None]) / world.alpha), soft
-        v = soft
+            return pi, soft
+        # Its reward with the entropy bonus: alpha (-log pi) = soft - q, written without the log.
+        earned = (pi * (reward + soft[:, None] - q)).sum(axis=1)
+        v = np.linalg.solve(eye - world.gamma * np.einsum("sa,sat->st", pi, move), earned)
 
 
 def occupancies(world: Corridor, pi: Float[Array, "S 2"]) -> Float[Array, "S 2"]:
