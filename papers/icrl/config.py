@@ -181,6 +181,7 @@ PRESETS = {
         cost_batch=500,
         cost_steps=10,
         replay_capacity=50_000,
+        grid_multiplier_lrs=(1e-2, 1e-1, 1.0),  # a hundredth of the paper's episodes
     ),
     # The paper's hyper-parameters, for a GPU.
     "paper": Config(),

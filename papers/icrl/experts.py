@@ -2,9 +2,10 @@
 
 An expert is the room's own soft actor-critic on the reward minus 10 for each step beyond the wall,
 which it is told. Of its evaluations the best without a violation is kept, tried on 50 further
-episodes, and recorded: ten episodes with the mode of the policy, ten with its noise, none of which
-violates. A second file holds twenty episodes of an agent trained as long without the constraint,
-for sub-optimal mixtures. Each file has a data card with its seed, steps, returns and hash.
+episodes, and recorded: ten episodes with the mode of the policy, ten with its noise, all whole and
+none of which violates. A second file holds twenty episodes of an agent trained as long without the
+constraint, for sub-optimal mixtures. Each file has a data card with its seed, steps, returns and
+hash.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from papers.icrl.train import Demos, Episodes, Plan
 
 EPOCHS = {"blocked_point": 15, "biased_cartpole": 60}  # of 1000 steps
 EPISODES, PENALTY, SEEDS = 20, 10.0, 4
-NOTHING = 0.0
 
 
 def plan(world: Task) -> Plan:
@@ -73,7 +73,8 @@ def record(world: Task, actor: method.Mlp, obey: bool) -> Demonstrations:
 
 def _pick(seen: Episodes, count: int, obey: bool) -> Demonstrations:
     broken = np.asarray(((seen.cost > 0) & seen.mask).any(axis=0))
-    chosen = np.flatnonzero(~broken if obey else np.ones_like(broken))[:count]
+    whole = np.asarray(seen.mask.all(axis=0))  # none that fell
+    chosen = np.flatnonzero(whole & ~broken if obey else whole)[:count]
     if len(chosen) < count:
         raise SystemExit(f"Only {len(chosen)} of {count} episodes obey the constraint.")
     lengths = np.asarray(seen.mask.sum(axis=0))[chosen].astype(np.int32)
@@ -87,7 +88,7 @@ def main(name: str, folder: Path = demos.FOLDER) -> None:
     """Train, record and write both files of a task."""
     world = task(name)
     folder.mkdir(exist_ok=True)
-    for kind, penalty in (("expert", PENALTY), ("unconstrained", NOTHING)):
+    for kind, penalty in (("expert", PENALTY), ("unconstrained", 0.0)):
         actor, facts = best_actor(world, penalty, EPOCHS[name])
         found = record(world, actor, kind == "expert")
         path = folder / f"{name}_{kind}.npz"
