@@ -18,6 +18,7 @@ per step and stream.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -32,6 +33,8 @@ from papers.icrl.method import Adam, Batch, CostParams, Mlp, Pairs, SACConfig, S
 
 Objective = Literal["irl", "trilevel", "mecl", "gacl", "known"]
 """Which cost step; `known` takes the true cost instead (experts, oracles, unconstrained)."""
+
+LEAST_SAMPLES = 200
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,15 @@ class Plan:
     cost_batch: int = 1000
     cost_steps: int = 1
     samples: Literal["evaluation", "replay"] = "evaluation"
+
+    def __post_init__(self) -> None:
+        unique = self.evaluations * self.task.horizon
+        if self.samples == "evaluation" and self.objective != "known" and unique < LEAST_SAMPLES:
+            warnings.warn(
+                f"The cost learns from at most {unique} different steps of the learner in an "
+                f"evaluation; below {LEAST_SAMPLES} they repeat often: evaluate more episodes.",
+                stacklevel=2,
+            )
 
     @property
     def rows(self) -> int:
@@ -351,44 +363,60 @@ def epoch(
     (learner, clock), metrics = jax.lax.scan(block, (learner, clock), keys)
     metrics = {name: x.mean() for name, x in metrics.items()}
     episodes = evaluate(learner.sac.actor, plan, eval_key, plan.evaluations)
+    learner, more = finish(clock, learner, episodes, knobs, demos, plan, (cost_key, reset_key))
+    return learner, metrics | more
+
+
+def finish(
+    clock: Clock, learner: Learner, episodes: Episodes, knobs: Knobs, demos: Demos, plan: Plan,
+    keys: tuple[Key[Array, ""], Key[Array, ""]],
+) -> tuple[Learner, dict[str, Array]]:  # fmt: skip
+    """The end of an epoch: metrics of its evaluation, the cost's step, the policy's reset."""
     feasible, violated = method.feasible_return(episodes.rew, episodes.cost, episodes.mask)
-    metrics |= {
+    metrics = {
         "feasible": feasible.mean(),
         "violation": violated.mean(dtype=jnp.float32),
         "return": jnp.where(episodes.mask, episodes.rew, 0).sum(axis=0).mean(),
         "lambda": learner.lam,
+        "samples": episodes.mask.sum(dtype=jnp.float32),
     }
-    if plan.objective != "known":
-        learner, aux = step_cost(learner, episodes, demos, plan, knobs, clock, cost_key)
-        metrics |= aux
-        parts = ("actor", "cost_critics" if plan.sac.separate_critics else "first_critic")
-        fresh = method.reset_last_layers(reset_key, learner.sac, parts)
-        sac = learner.sac
-        actor, critics = _where(knobs.reset, (fresh.actor, fresh.critics), (sac.actor, sac.critics))
-        learner = learner._replace(sac=sac._replace(actor=actor, critics=critics))
-    return learner, metrics
+    if plan.objective == "known":
+        return learner, metrics
+    learner, aux = step_cost(learner, episodes, demos, plan, knobs, clock, keys[0])
+    parts = ("actor", "cost_critics" if plan.sac.separate_critics else "first_critic")
+    fresh, sac = method.reset_last_layers(keys[1], learner.sac, parts), learner.sac
+    actor, critics = _where(knobs.reset, (fresh.actor, fresh.critics), (sac.actor, sac.critics))
+    return learner._replace(sac=sac._replace(actor=actor, critics=critics)), metrics | aux
 
 
 def _block(
     clock: Clock, learner: Learner, knobs: Knobs, plan: Plan, key: Key[Array, ""]
 ) -> tuple[Learner, dict[str, Array]]:
-    """Collect a block, then update."""
-    task = plan.task
+    """Collect a block, then learn."""
     collect_key, batch_key = jax.random.split(key)
     learner, rows = collect(learner, plan, collect_key, learner.sac.actor)
+    return learn(clock, learner, rows, knobs, plan, batch_key)
+
+
+def learn(
+    clock: Clock, learner: Learner, rows: Float[Array, "rows row"], knobs: Knobs, plan: Plan,
+    key: Key[Array, ""],
+) -> tuple[Learner, dict[str, Array]]:  # fmt: skip
+    """Store a block's transitions, then update; `clock` counts the blocks before it."""
+    task = plan.task
     room = learner.replay.shape[0] // plan.rows
     place = (clock.blocks % room) * plan.rows
     replay = jax.lax.dynamic_update_slice_in_dim(learner.replay, rows, place, 0)
     filled = jnp.minimum(clock.blocks + 1, room) * plan.rows
-    learned = plan.objective not in ("known",)
     lam = jnp.where(clock.epoch < knobs.warm, 0, learner.lam)
+    cost = None if plan.objective == "known" else learner.cost
 
     def update(sac: SACState, chosen: Array) -> tuple[SACState, dict[str, Array]]:
         batch = unpack(replay[chosen], task.obs_dim, task.act_dim)
-        return method.sac_update(sac, batch, learner.cost if learned else None, lam, plan.sac)
+        return method.sac_update(sac, batch, cost, lam, plan.sac)
 
     shape = (plan.updates, plan.batch_size)
-    chosen = jax.random.randint(batch_key, shape, 0, filled, jnp.int32)
+    chosen = jax.random.randint(key, shape, 0, filled, jnp.int32)
     sac, metrics = jax.lax.scan(update, learner.sac, chosen)
     learner = learner._replace(sac=sac, replay=replay)
     learner = _multiplier(learner, unpack(rows, task.obs_dim, task.act_dim), knobs, plan, clock)

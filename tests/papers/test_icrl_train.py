@@ -199,6 +199,11 @@ def test_negative_weights_are_refused(call):
         call()
 
 
+def test_few_learner_samples_are_warned_of():  # V14
+    with pytest.warns(UserWarning, match="at most 100 different steps"):
+        Plan(POINT, SACConfig(), evaluations=1, cost_batch=5000)
+
+
 # --- Demonstrations -------------------------------------------------------------------------------
 
 
