@@ -5,7 +5,7 @@
         fig, axes = figure(1, 2)
         band(axes[0, 0], x, intervals, "DAU", LOOKS["DAU"])
         legend_outside(fig)
-    save(fig, Path("figures/returns"))                 # returns.png and returns.svg
+    save(fig, Path("figures/returns"), svg=True)       # returns.png and returns.svg
 
 Every series has a colour and a marker of its own, so that figures also work in grey. Intervals are
 `shared.stats.Interval` or (value, low, high) triples; an unknown (infinite) bound is not drawn.
@@ -285,17 +285,21 @@ def legend_outside(fig: Figure, *, columns: int | None = None) -> None:
             )
 
 
-def save(fig: Figure, stem: Path) -> list[Path]:
-    """Write `<stem>.png` (150 dpi) and `<stem>.svg`, whole or not at all, and close the figure.
+def save(fig: Figure, stem: Path, *, svg: bool = False) -> list[Path]:
+    """Write `<stem>.png` (150 dpi), with `svg` also `<stem>.svg`, and close the figure.
+
+    Files appear whole or not at all. Drawing is the longer half of a small run, so the second
+    format is asked for.
 
     The same figure gives the same bytes: no date, version or random identifier goes in.
 
     Raises:
         ExperimentError: a file cannot be written.
     """
+    formats = {"png": {"Software": None}, "svg": {"Date": None}}
     written = []
     with style():
-        for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+        for suffix, metadata in list(formats.items())[: 1 + svg]:
             buffer = io.BytesIO()
             fig.savefig(buffer, format=suffix, dpi=PNG_DPI, metadata=metadata)
             fig.set_layout_engine("none")  # found once: the search is most of the time

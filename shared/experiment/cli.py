@@ -70,6 +70,8 @@ class Options:
     """Time limit of each Slurm job; a job that needs longer goes on from its checkpoint."""
     wait: bool = True
     """Wait for the Slurm jobs; with --no-wait, collect later by --resume."""
+    svg: bool = False
+    """Write each figure as SVG too, beside its PNG."""
     strict: bool = False
     """End with exit code 3 if a claim falls short."""
     publish: bool = False

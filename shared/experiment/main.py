@@ -326,7 +326,7 @@ def _figures(job: _Job, results: Mapping[str, Any]) -> list[Path]:
         folder.mkdir(exist_ok=True)
     paths = []
     for stem, figure in job.experiment.figures(results):
-        paths.append(plotting.save(figure, folder / stem)[0])
+        paths.append(plotting.save(figure, folder / stem, svg=job.options.svg)[0])
     return paths
 
 

@@ -41,14 +41,14 @@ def drawing() -> Any:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return plotting.save(drawing(), tmp_path_factory.mktemp("figures") / "gap.omega=0.5")
+    return plotting.save(drawing(), tmp_path_factory.mktemp("figures") / "gap.omega=0.5", svg=True)
 
 
 def test_the_same_figure_gives_the_same_bytes(saved: list[Path], tmp_path: Path) -> None:
     random.seed(1)  # nothing random or dated may enter, nor the user's own settings
     np.random.seed(1)  # noqa: NPY002
     with matplotlib.rc_context({"svg.hashsalt": None, "font.size": 30, "savefig.dpi": 10}):
-        again = plotting.save(drawing(), tmp_path / "new folder" / "gap.omega=0.5")
+        again = plotting.save(drawing(), tmp_path / "new folder" / "gap.omega=0.5", svg=True)
     assert [p.name for p in again] == ["gap.omega=0.5.png", "gap.omega=0.5.svg"]
     for one, two in zip(saved, again, strict=True):
         assert one.read_bytes() == two.read_bytes()
@@ -68,7 +68,7 @@ def test_save_closes_also_a_pyplot_figure(tmp_path: Path) -> None:
     fig, ax = plt.subplots()
     ax.plot([0, 1], [1, 0])
     assert plt.fignum_exists(fig.number)
-    plotting.save(fig, tmp_path / "notebook")
+    assert [p.name for p in plotting.save(fig, tmp_path / "notebook")] == ["notebook.png"]
     assert plt.get_fignums() == [] and fig.axes == []
 
 

@@ -59,7 +59,7 @@ def test_a_run_leaves_its_record_results_claims_and_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
-    assert here("smoke", "--seeds", "3", "--draw", "--out", str(folder)) == 0
+    assert here("smoke", "--seeds", "3", "--draw", "--svg", "--out", str(folder)) == 0
     text = capsys.readouterr().out
     assert text.startswith("Gradient Descent on a Parabola\n  paper toy, preset smoke, device cpu")
     assert "3 tasks, 7 seeded runs in 7 blocks, in this process" in text
