@@ -174,8 +174,8 @@ PRESETS = {
     ),
     # The evidence kept in git: both small tasks, all variants.
     "cpu": Config(
-        epochs=60,
-        warm_epochs=10,
+        epochs=40,
+        warm_epochs=8,
         blocks=5,
         width=64,
         cost_batch=500,

@@ -91,7 +91,7 @@ def test_biased_cartpole_stays_near_mujocos_pendulum():
         act = np.clip(np.array([feedback]), -1, 1)
         seen = batch.step(batch.from_unit(act[None]))
         there = seen.next_obs[0]
-        state, reward, fallen = step(state, jnp.asarray(act, jnp.float32))
+        state, _, fallen = step(state, jnp.asarray(act, jnp.float32))
         worst = np.maximum(worst, np.abs(np.asarray(state) - there))
         moved = max(moved, abs(float(there[0])))
         assert not bool(fallen)
