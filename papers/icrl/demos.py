@@ -52,7 +52,7 @@ class Demonstrations:
     def episodes(self, chosen: Int[Array, " k"]) -> Demonstrations:
         """These episodes, in this order."""
         ends = np.cumsum(self.lengths)
-        rows = [np.arange(ends[i] - self.lengths[i], ends[i]) for i in chosen]
+        rows = [np.arange(int(ends[i] - self.lengths[i]), int(ends[i])) for i in chosen]
         index = np.concatenate(rows)
         return Demonstrations(
             self.obs[index], self.act[index], self.rew[index], self.lengths[chosen]
@@ -216,7 +216,6 @@ def _minari(dataset: str) -> list[Demonstrations]:
     found = []
     for episode in minari.load_dataset(dataset).iterate_episodes():
         n = len(episode.actions)
-        columns = (episode.observations[:n], episode.actions, episode.rewards)
-        arrays = dict(zip(("obs", "act", "rew"), columns, strict=True))
-        found.append(_parse(arrays, dataset))
+        arrays: dict[str, Any] = {"obs": episode.observations[:n], "act": episode.actions}
+        found.append(_parse({**arrays, "rew": episode.rewards}, dataset))
     return found

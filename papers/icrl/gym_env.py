@@ -61,9 +61,9 @@ class ConstrainedEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             raise BadInput(
                 f"action must hold {self.task.act_dim} numbers in [-1, 1]; got {action}."
             )
-        self._state, reward, terminated = self._step(self._state, jnp.asarray(action))
-        self._time += 1
-        observation, cost = np.asarray(self._state), float(self.task.violated(self._state))
+        state, reward, terminated = self._step(self._state, jnp.asarray(action))
+        self._state, self._time = state, self._time + 1
+        observation, cost = np.asarray(state), float(self.task.violated(state))
         truncated = self._time >= self.task.horizon
         result = observation, float(reward), bool(terminated), truncated, {"cost": cost}
         if bool(terminated) or truncated:

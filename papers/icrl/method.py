@@ -36,6 +36,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Key
 
@@ -89,7 +90,7 @@ class Adam(NamedTuple):
 
     mean: Any
     square: Any
-    count: Int[Array, ""]
+    steps: Int[Array, ""]
 
 
 def adam_init(params: Any) -> Adam:
@@ -100,8 +101,8 @@ def adam_init(params: Any) -> Adam:
 
 def adam_step(params: Any, gradient: Any, adam: Adam, lr: Scalar) -> tuple[Any, Adam]:
     """Adam with decays 0.9 and 0.999 and epsilon 1e-8; the rate may be traced."""
-    count = adam.count + 1
-    t = count.astype(jnp.float32)
+    steps = adam.steps + 1
+    t = steps.astype(jnp.float32)
     first, second = 1 - 0.9**t, 1 - 0.999**t
     mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, adam.mean, gradient)
     square = jax.tree.map(lambda s, g: 0.999 * s + 0.001 * g**2, adam.square, gradient)
@@ -110,7 +111,7 @@ def adam_step(params: Any, gradient: Any, adam: Adam, lr: Scalar) -> tuple[Any, 
         step = (m / first.astype(m.dtype)) / (jnp.sqrt(s / second.astype(s.dtype)) + 1e-8)
         return p - jnp.asarray(lr, p.dtype) * step
 
-    return jax.tree.map(move, params, mean, square), Adam(mean, square, count)
+    return jax.tree.map(move, params, mean, square), Adam(mean, square, steps)
 
 
 # --- The cost network -----------------------------------------------------------------------------
@@ -420,7 +421,7 @@ class RunningNorm(NamedTuple):
 
     mean: Float[Array, ""]
     var: Float[Array, ""]
-    count: Float[Array, ""]
+    seen: Float[Array, ""]
 
 
 def norm_init() -> RunningNorm:
@@ -431,9 +432,9 @@ def norm_init() -> RunningNorm:
 def norm_update(norm: RunningNorm, x: Float[Array, " B"]) -> RunningNorm:
     """The statistics of what was seen before together with x (Chan et al., 1979)."""
     n = jnp.asarray(x.shape[0], norm.mean.dtype)
-    total = norm.count + n
+    total = norm.seen + n
     delta = x.mean() - norm.mean
-    squares = norm.var * norm.count + x.var() * n + delta**2 * norm.count * n / total
+    squares = norm.var * norm.seen + x.var() * n + delta**2 * norm.seen * n / total
     return RunningNorm(norm.mean + delta * n / total, squares / total, total)
 
 
@@ -464,7 +465,7 @@ def corrected_reward(
 
 def check_weight(lam: Scalar) -> None:
     """Refuse a negative lambda with a ValueError; a traced one is let through."""
-    if not isinstance(lam, jax.core.Tracer) and float(lam) < 0:
+    if not isinstance(lam, Tracer) and bool(jnp.asarray(lam) < 0):
         raise ValueError(f"lambda must not be negative; got {lam}.")
 
 
@@ -562,8 +563,10 @@ def sac_init(key: Key[Array, ""], obs_dim: int, act_dim: int, cfg: SACConfig) ->
         keys = keys[jnp.zeros(heads, jnp.int32)]
     critics = jax.vmap(lambda k: mlp_init(k, (obs_dim + act_dim, *cfg.hidden, 1)))(keys)
     log_alpha = jnp.float32(0)
-    adams = [adam_init(params) for params in (actor, critics, log_alpha)]
-    return SACState(actor, critics, critics, log_alpha, *adams, norm_init(), key)
+    return SACState(
+        actor, critics, critics, log_alpha,
+        adam_init(actor), adam_init(critics), adam_init(log_alpha), norm_init(), key,
+    )  # fmt: skip
 
 
 def policy(

@@ -40,8 +40,8 @@ class CostNet(nn.Module):
         sizes = (obs_dim + act_dim, *hidden, 1)
         self.layers = nn.ModuleList(nn.Linear(m, n) for m, n in itertools.pairwise(sizes))
         if zero_last:
-            nn.init.zeros_(self.layers[-1].weight)
-            nn.init.zeros_(self.layers[-1].bias)
+            for parameter in self.layers[-1].parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, obs: Tensor, act: Tensor) -> Tensor:
         """The last layer z of a batch, [B]."""

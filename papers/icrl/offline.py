@@ -54,8 +54,9 @@ def init(key: Key[Array, ""], world: Task, width: int) -> Offline:
     )
     value = method.mlp_init(keys[2], (o, width, width, 1))
     cost = method.cost_init(keys[3], o, a)
-    adams = [method.adam_init(p) for p in (actor, critics, value, cost)]
-    return Offline(actor, critics, critics, value, cost, tuple(adams), keys[4])
+    start = method.adam_init
+    adams = start(actor), start(critics), start(value), start(cost)
+    return Offline(actor, critics, critics, value, cost, adams, keys[4])
 
 
 def weights(advantage: Float[Array, " B"]) -> Float[Array, " B"]:
@@ -83,21 +84,22 @@ def update(
     key, draw, _ = jax.random.split(state.key, 3)
     rows = jax.random.randint(draw, (BATCH,), 0, data.shape[0], jnp.int32)
     b = unpack(data[rows], world.obs_dim, world.act_dim)
-    adams = list(state.adams)
+    adam_pi, adam_q, adam_v, adam_c = state.adams
     q = jnp.min(method.q_values(state.targets, b.obs, b.act), axis=0)
     gradient = jax.grad(lambda v: expectile_loss(q - method.mlp_apply(v, b.obs)[:, 0]))(state.value)
-    value, adams[2] = method.adam_step(state.value, gradient, adams[2], RATE)
+    value, adam_v = method.adam_step(state.value, gradient, adam_v, RATE)
     c = method.cost_apply(state.cost, b.obs, b.act)
     reward = method.corrected_reward(b.rew / scale, c, 1.0)
     target = reward + GAMMA * (1 - b.terminated) * method.mlp_apply(value, b.next_obs)[:, 0]
     gradient = jax.grad(
         lambda p: jnp.sum(jnp.mean((method.q_values(p, b.obs, b.act) - target) ** 2, axis=1))
     )(state.critics)
-    critics, adams[1] = method.adam_step(state.critics, gradient, adams[1], RATE)
+    critics, adam_q = method.adam_step(state.critics, gradient, adam_q, RATE)
     w = weights(advantage_of(state._replace(value=value), b.obs, b.act))
-    actor, adams[0] = regress(state.actor, adams[0], b.obs, b.act, w)
+    actor, adam_pi = regress(state.actor, adam_pi, b.obs, b.act, w)
     targets = jax.tree.map(lambda t, p: t + TAU * (p - t), state.targets, critics)
-    return Offline(actor, critics, targets, value, state.cost, tuple(adams), key)
+    adams = adam_pi, adam_q, adam_v, adam_c
+    return Offline(actor, critics, targets, value, state.cost, adams, key)
 
 
 def regress(

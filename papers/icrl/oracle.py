@@ -135,11 +135,14 @@ class Ascent:
 def ascend(world: Corridor, steps: int, lr: float = 1.0, ceiling: float = np.inf) -> Ascent:
     """c <- clip(c + lr (occ_L - occ_E), 0, ceiling) from 0; a finite ceiling is no cone."""
     target, c = occupancies(world, expert(world)).sum(axis=1), np.zeros(world.states)
-    for step in range(steps + 1):
+
+    def answer(c: Float[Array, " S"]) -> tuple[Float[Array, "S 2"], Float[Array, " S"]]:
         pi = soft_optimal(world, world.reward - c[:, None])[0]
-        occ = occupancies(world, pi).sum(axis=1)
-        if step < steps:
-            c = np.clip(c + lr * (occ - target), 0, ceiling)
+        return pi, occupancies(world, pi).sum(axis=1)
+
+    for _ in range(steps):
+        c = np.clip(c + lr * (answer(c)[1] - target), 0, ceiling)
+    pi, occ = answer(c)
     gap = float(np.abs(occ - target).sum())
     return Ascent(c, occ, gap, value(world, pi, world.reward))
 

@@ -117,8 +117,10 @@ def knobs(
     method.check_weight(lam)
     if beta < 0:
         raise ValueError(f"beta must not be negative; got {beta}.")
-    numbers = (jnp.float32(x) for x in (cost_lr, beta, lam, multiplier_lr))
-    return Knobs(*numbers, jnp.int32(warm), jnp.bool_(reset), jnp.float32(delta))
+    return Knobs(
+        jnp.float32(cost_lr), jnp.float32(beta), jnp.float32(lam), jnp.float32(multiplier_lr),
+        jnp.int32(warm), jnp.bool_(reset), jnp.float32(delta),
+    )  # fmt: skip
 
 
 class Clock(NamedTuple):

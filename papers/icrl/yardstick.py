@@ -142,7 +142,8 @@ def check_equal(width: int = 16, updates: int = 3) -> None:
             tuple(map(torch.from_numpy, columns)),
             tuple(torch.from_numpy(np.array(n)) for n in noises),  # pyright: ignore[reportArgumentType]
         )
-        batch = method.Batch(*map(jnp.asarray, columns), jnp.zeros(32, jnp.float32))
+        obs, act, rew, next_obs, ended = map(jnp.asarray, columns)
+        batch = method.Batch(obs, act, rew, next_obs, ended, jnp.zeros(32, jnp.float32))
         state, _ = method.sac_update(state, batch, cost, 1.0, cfg)
     linear = [m for m in learner.actor if isinstance(m, nn.Linear)]
     for ours, theirs in zip(state.actor, linear, strict=True):

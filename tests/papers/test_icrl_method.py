@@ -237,7 +237,7 @@ def test_importance_weights():  # V10
 def test_running_norm():  # V13
     norm = method.norm_update(method.norm_init(), jnp.float32([1, 2, 3]))
     norm = method.norm_update(norm, jnp.float32([4, 5]))
-    close([norm.mean, norm.var, norm.count], [3, 2, 5])
+    close([norm.mean, norm.var, norm.seen], [3, 2, 5])
     close(method.norm_apply(norm, jnp.float32([3, 5, 1e6])), [0, 2 / math.sqrt(2), 10])
     close(method.norm_apply(norm, jnp.float32(-1e6)), -10)
 
@@ -412,7 +412,7 @@ def test_the_reward_is_normalised_over_all_batches_seen():
     for i in range(3):
         state, _ = method.sac_update(state, batch(i), None, 0.0, cfg)
     seen = np.concatenate([batch(i).rew for i in range(3)])
-    close([state.norm.mean, state.norm.var, state.norm.count], [seen.mean(), seen.var(), 48],
+    close([state.norm.mean, state.norm.var, state.norm.seen], [seen.mean(), seen.var(), 48],
           rtol=1e-4)  # fmt: skip
 
 
