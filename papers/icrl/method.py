@@ -65,17 +65,19 @@ Mlp = tuple[Layer, ...]
 
 def linear_init(key: Key[Array, ""], n_in: int, n_out: int) -> Layer:
     """Uniform in +-1/sqrt(n_in), weights and biases: torch's default, as in the official code."""
-    w_key, b_key = jax.random.split(key)
-    bound = n_in**-0.5
-    w = jax.random.uniform(w_key, (n_in, n_out), jnp.float32, -bound, bound)
-    return Layer(w, jax.random.uniform(b_key, (n_out,), jnp.float32, -bound, bound))
+    return mlp_init(key, (n_in, n_out))[0]
 
 
 def mlp_init(key: Key[Array, ""], sizes: tuple[int, ...]) -> Mlp:
-    """A layer between each two sizes."""
-    keys = jax.random.split(key, len(sizes) - 1)
-    pairs = itertools.pairwise(sizes)
-    return tuple(linear_init(k, m, n) for k, (m, n) in zip(keys, pairs, strict=True))
+    """A layer between each two sizes, see `linear_init`; one draw for all of them compiles fast."""
+    shapes = list(itertools.pairwise(sizes))
+    draw = jax.random.uniform(key, (sum((m + 1) * n for m, n in shapes),), jnp.float32, -1, 1)
+    layers, start = [], 0
+    for n_in, n_out in shapes:
+        both = n_in**-0.5 * draw[start : start + (n_in + 1) * n_out].reshape(n_in + 1, n_out)
+        layers.append(Layer(both[:-1], both[-1]))
+        start += (n_in + 1) * n_out
+    return tuple(layers)
 
 
 def mlp_apply(params: Mlp, x: Float[Array, "*batch n_in"]) -> Float[Array, "*batch n_out"]:

@@ -59,6 +59,17 @@ def close(value, expected, **tolerances):
     )
 
 
+def test_layers_start_uniform_in_their_bounds():
+    layers = method.mlp_init(KEY, (4, 100, 25, 1))
+    for layer, (m, n) in zip(layers, ((4, 100), (100, 25), (25, 1)), strict=True):
+        assert layer.w.shape == (m, n)
+        assert layer.b.shape == (n,)
+        bound = m**-0.5
+        assert 0.8 * bound < np.abs(layer.w).max() < bound
+    close(np.concatenate([layers[1].w.ravel()]).std(), 0.1 / math.sqrt(3), rtol=0.1)
+    assert np.abs(layers[0].w[0, :25] - layers[1].w[0] * 5).max() > 0.1  # no draw twice
+
+
 # --- The cost network -----------------------------------------------------------------------------
 
 
