@@ -36,6 +36,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Key
@@ -467,7 +468,7 @@ def corrected_reward(
 
 def check_weight(lam: Scalar) -> None:
     """Refuse a negative lambda with a ValueError; a traced one is let through."""
-    if not isinstance(lam, Tracer) and bool(jnp.asarray(lam) < 0):
+    if not isinstance(lam, Tracer) and bool(np.asarray(lam) < 0):
         raise ValueError(f"lambda must not be negative; got {lam}.")
 
 
