@@ -5,8 +5,8 @@ NeurIPS 2024. An expert maximises a known reward r and never enters a forbidden 
 know; from its demonstrations we infer a cost c that keeps a learner out of it. Inverse constrained
 RL plays a game of three levels (3.2) for that: cost, Lagrange multiplier, policy. Where costs may
 be scaled freely the multiplier is part of the cost, and what is left (3.3) is plain inverse RL over
-a correction of the known reward. Everything is a pure function; this file needs jax and jaxtyping,
-and nothing else of this repository.
+a correction of the known reward. Everything is a pure function; this file needs jax, numpy and
+jaxtyping, and nothing else of this repository.
 
     symbol    here            meaning
     r         rew             the known reward, (B,)
