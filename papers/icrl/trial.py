@@ -126,12 +126,11 @@ def judge_cost(
 
 
 def profile_edges(world: World) -> np.ndarray:
-    """Bins of the constrained coordinate, one edge at the wall."""
+    """Bins of the constrained coordinate, as many for each task, one edge at the wall."""
     low, high = analysis.MAP_RANGES[world.name][0]
     width = (high - low) / analysis.PROFILE_BINS
-    steps = np.arange(-analysis.PROFILE_BINS, analysis.PROFILE_BINS + 1)
-    edges = world.wall[1] + width * steps
-    return edges[(edges >= low - width) & (edges <= high + width)]
+    beyond = round((world.wall[1] - low) / width)
+    return world.wall[1] + width * (np.arange(analysis.PROFILE_BINS + 1) - beyond)
 
 
 def train_offline(config: Config, task: Task, run: Run) -> Outcome:
