@@ -143,6 +143,7 @@ def cost_map(results: Results) -> Figure | None:
                         label="beyond it, no braking helps")  # fmt: skip
             ax.set_xlim(place[0], place[-1])
             ax.set_title(f"{_title(world)}: {name}")
+            ax.locator_params(axis="x", nbins=3)
             ax.set_xlabel("x (m)")
             ax.set_ylabel("v$_x$ (m/s)")
             ax.grid(visible=False)
