@@ -177,7 +177,7 @@ def ema_update(
     return ema, ema / (1 - decay ** jnp.asarray(count, ema.dtype))
 
 
-def debias_count(updates: Scalar, policy_delay: int, debias: Debias) -> Array:
+def debias_count(updates: Scalar, policy_delay: int, debias: str) -> Array:
     """The `count` for `ema_update` after so many actor updates.
 
     `correct`: the number of updates n. `official`: the number of critic updates, n policy_delay, so

@@ -73,7 +73,7 @@ def ema_update(value: Tensor, ema: Tensor, decay: float, count: int) -> tuple[Te
     return ema, ema / (1 - decay**count)
 
 
-def debias_count(updates: int, policy_delay: int, debias: Debias) -> int:
+def debias_count(updates: int, policy_delay: int, debias: str) -> int:
     """The `count` after so many actor updates: `correct` updates, `official` critic updates."""
     if debias not in ("official", "correct"):
         raise ValueError(f"debias must be official or correct; got {debias!r}.")

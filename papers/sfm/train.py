@@ -12,6 +12,7 @@ other environments hand over an `Episode` that they have collected (`learn`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -21,7 +22,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from papers.sfm import replay as memory
 from papers.sfm.matching import Demos
-from papers.sfm.method import CheckpointSchedule, Params, RandomFeatures, ScheduleState, expert_sf
+from papers.sfm.method import CheckpointSchedule, Params, ScheduleState, expert_sf
 from papers.sfm.optimisers import TD3, Core, Metrics
 from papers.sfm.pointmass import PointMass, Policy, rollout
 from papers.sfm.replay import Episode, Replay
@@ -192,24 +193,33 @@ def episodes_of(env: PointMass, policy: Policy, key: Key[Array, ""], number: int
     return jax.vmap(lambda k: rollout(env, policy, k))(jax.random.split(key, number))
 
 
-def probe(obs_dim: int, dim: int = 32, hidden: int = 64) -> tuple[RandomFeatures, Params]:
-    """Frozen random features, the same for all runs: a ruler for gaps that no learner trains on."""
-    features = RandomFeatures(dim, hidden)
-    return features, features.init(jax.random.key(7, impl="threefry2x32"), obs_dim, 1)
+RULER_FEATURES, RULER_SCALE, RULER_GAMMA = 256, 0.5, 0.99
 
 
-def roll_out_gap(
-    features: RandomFeatures,
-    params: Params,
-    gamma: float,
-    demos: Demos,
-    obs: Float[Array, "N T s"],
+def ruler(states: Float[Array, "*B s"]) -> Float[Array, "*B 256"]:
+    """Random Fourier features of a Gaussian kernel, length scale 0.5 in units of the observation.
+
+    The same for all runs and trained on by none: a distance of their means approximates the maximum
+    mean discrepancy (Rahimi and Recht, 2007).
+    """
+    k_direction, k_phase = jax.random.split(jax.random.key(7, impl="threefry2x32"))
+    shape = (states.shape[-1], RULER_FEATURES)
+    directions = jax.random.normal(k_direction, shape, jnp.float32) / RULER_SCALE
+    phase = jax.random.uniform(k_phase, (RULER_FEATURES,), jnp.float32, 0, 2 * jnp.pi)
+    return math.sqrt(2 / RULER_FEATURES) * jnp.cos(states @ directions + phase)
+
+
+def occupancy_gap(
+    demos: Demos, obs: Float[Array, "N L s"], gamma: float = RULER_GAMMA
 ) -> Float[Array, ""]:
-    """(1 - gamma) |psi_E - psi_pi|, both sums over whole episodes, from roll-outs alone."""
+    """Distance of the discounted occupancies of demonstrations and roll-outs, in [0, sqrt 2].
+
+    (1 - gamma) |psi_E - psi_pi| in the features of `ruler`, from whole episodes alone.
+    """
 
     def mean_sum(states: Array) -> Array:
-        return jnp.mean(
-            jax.vmap(lambda s: expert_sf(features.encode(params, s), gamma))(states), axis=0
-        )
+        phi = ruler(states)
+        total = jnp.mean(jax.vmap(lambda f: expert_sf(f, gamma))(phi), axis=0)
+        return (1 - gamma) / (1 - gamma ** states.shape[1]) * total
 
-    return (1 - gamma) * jnp.linalg.norm(mean_sum(demos) - mean_sum(obs))
+    return jnp.linalg.norm(mean_sum(demos) - mean_sum(obs))

@@ -1,0 +1,114 @@
+"""Two statements of the paper that no training run decides: state-only (C4) and compute (C7)."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from papers.sfm import train
+from papers.sfm.config import POINT_MASS, Config
+from papers.sfm.demos import Demo, load_demo, save_demo, stack_states
+from papers.sfm.pointmass import PointMass
+from papers.sfm.trial import Trial, demonstrations, learner_of, plan_of
+from shared.experiment.spec import Outcome
+
+EPISODES = 3  # of the comparison, two of them with updates
+
+
+def state_only(config: Config) -> Outcome:
+    """Train twice, the second time from a demonstration file whose actions are NaN.
+
+    Returns:
+        `difference`: largest absolute difference between any two numbers of both final states;
+        `numbers`: how many were compared; `refused`: 1 if cloning refuses the second file.
+    """
+    small = dataclasses.replace(
+        config, batch=32, hidden=16, feature_dim=8, feature_hidden=16, steps=EPISODES * 200,
+        random_steps=200, replay_steps=EPISODES * 200,
+    )  # fmt: skip
+    env, learner = PointMass(), learner_of(small, "sfm-td7")
+    plan = plan_of(small, learner, env.length)
+    demo = demonstrations(dataclasses.replace(small, demo=None), POINT_MASS, (0,))[0][0]
+    blank = dataclasses.replace(demo, act=np.full_like(demo.actions(), np.nan))
+    read = [_through_a_file(each) for each in (demo, blank)]
+
+    @jax.jit
+    def run(states: Any) -> Trial:
+        start = train.init(learner, plan, env.obs_dim, env.act_dim, jax.random.key(0))
+        final, _ = train.chunk(learner, plan, env, start, states, EPISODES)
+        return Trial(final._replace(key=jnp.uint32(0)), states)  # keys are not numbers
+
+    finals = [jax.tree.leaves(run(jnp.asarray(stack_states([each])))) for each in read]
+    gaps = [_largest_gap(x, y) for x, y in zip(*finals, strict=True)]
+    return {
+        "difference": np.asarray(max(gaps)),
+        "numbers": np.asarray(sum(leaf.size for leaf in finals[0])),
+        "refused": np.asarray(float(_refuses(read[1]) and not _refuses(read[0]))),
+    }
+
+
+def _largest_gap(x: Any, y: Any) -> float:
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    return float(np.max(np.abs(x - y), initial=0.0))
+
+
+def _through_a_file(demo: Demo) -> Demo:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "demo.npz"
+        save_demo(path, demo)
+        return load_demo(path, PointMass().obs_dim)
+
+
+def _refuses(demo: Demo) -> bool:
+    try:
+        demo.actions()
+    except ValueError:
+        return True
+    return False
+
+
+PAPER_SIZES = {"batch": 1024, "hidden": 256, "feature_dim": 128, "feature_hidden": 1024}
+CHEETAH = (17, 6)  # widths of observations and actions
+
+
+def compute(config: Config) -> Outcome:
+    """Floating-point operations of an update at the paper's sizes on cheetah, as XLA counts them.
+
+    A mean over the calls of a block, so actor updates count half. `mm` and `gaifo` are without
+    their discriminator, whose share is below a thousandth. `actor_critic` learns from a reward.
+
+    Returns:
+        GFLOP a call, for each learner on TD7 and TD3, and SFM with frozen random features.
+    """
+    paper = dataclasses.replace(config, demo=None, features="fdm", **PAPER_SIZES)
+    frozen = dataclasses.replace(paper, features="random")
+    found = {}
+    for rules in ("td7", "td3"):
+        for name, settings, kind in (
+            ("sfm", paper, "sfm"),
+            ("sfm_random", frozen, "sfm"),
+            ("mm", paper, "mm"),
+            ("actor_critic", paper, "task"),
+        ):
+            learner = learner_of(settings, f"{kind}-{rules}")
+            found[f"{rules}/{name}"] = np.asarray(round(_gigaflops(learner), 4))
+    return found
+
+
+def _gigaflops(learner: Any) -> float:
+    obs_dim, act_dim = CHEETAH
+    plan = train.Plan(1000, 1, None, capacity=2)
+    state = jax.eval_shape(
+        lambda key: train.init(learner, plan, obs_dim, act_dim, key), jax.random.key(0)
+    )
+    demos = jax.ShapeDtypeStruct((1, 1001, obs_dim), jnp.float32)
+    lowered = jax.jit(learner.block).lower(state.core, state.own, state.replay, demos, state.key)
+    cost = lowered.cost_analysis()
+    assert cost is not None
+    return float(cost["flops"]) / learner.optimiser.rates.policy_delay / 1e9

@@ -1,0 +1,176 @@
+"""The experiments as independent tasks, and how their outcomes become the paper's results.
+
+    exact                    identities of finite processes: no training (C1, C2, C8)
+    state_only, compute      what imitation reads (C4), what an update costs (C7)
+    reference/...            a random policy and the expert, by the same measures
+    imitate/...              every learner on every task (C3, C5)
+    family/..., variant/...  SFM on TD7 with other base features (C6), with one setting changed
+
+Light on purpose: what is heavy is imported inside `run_task`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from papers.sfm.config import POINT_MASS, Config
+from shared.experiment.spec import Outcome, Results, Run, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+
+WIDTHS = {
+    POINT_MASS: (4, 2),
+    "pendulum_swingup": (3, 1),
+    "point_mass_easy": (4, 2),
+    "reacher_easy": (6, 2),
+    "cartpole_swingup": (5, 1),
+} | {
+    f"{body}_{verb}": widths
+    for body, verbs, widths in (
+        ("cheetah", ("run", "walk"), (17, 6)),
+        ("walker", ("flip", "run", "stand", "walk"), (24, 6)),
+        ("quadruped", ("jump", "run", "stand", "walk"), (78, 12)),
+    )
+    for verb in verbs
+}
+"""Numbers in an observation and in an action of each task."""
+
+# Predicted cost on one core: seconds to start, then per update and million weights and samples.
+START_SECONDS = 12.0
+BASE_STEP = 0.06e-3
+STEP_PER_PRODUCT = 2.2e-11  # seconds for each (batch x weight)
+
+
+def tasks(config: Config) -> list[Task]:
+    """Every task of a run, each with all its seeds."""
+    if config.demo is not None:
+        from papers.sfm.demos import load_demo
+
+        load_demo(config.demo, *WIDTHS[config.tasks[0]])  # refused before anything starts
+    found = [
+        Task("exact", {"kind": "exact"}, cpu_seconds=4.0, gpu_seconds=4.0),
+        Task("state_only", {"kind": "state_only"}, cpu_seconds=15.0, gpu_seconds=15.0),
+        Task("compute", {"kind": "compute"}, cpu_seconds=4.0, gpu_seconds=4.0),
+    ]
+    for name in config.tasks:
+        params = {"kind": "reference", "task": name}
+        found.append(Task(f"reference/task={name}", params, config.seed_range, cpu_seconds=4.0))
+        found += [_training(config, "imitate", name, learner) for learner in config.learners]
+    for name in config.ablation_tasks:
+        for family in config.families:
+            found.append(_training(config, "family", name, "sfm-td7", family=family))
+        for change in config.variants:
+            found.append(_training(config, "variant", name, "sfm-td7", change=change))
+    return found
+
+
+def _training(config: Config, kind: str, task: str, learner: str, **more: str) -> Task:
+    params = {"kind": kind, "task": task, "learner": learner, **more}
+    parts = [kind, f"task={task}", f"learner={learner}"]
+    parts += [f"{name}={value.replace('=', '-')}" for name, value in more.items()]
+    hidden = 12 * config.hidden**2 * (2 if learner.endswith("td7") else 1)
+    features = 12 * config.feature_hidden**2 if learner.startswith("sfm") else 0
+    per_step = BASE_STEP + STEP_PER_PRODUCT * config.batch * (hidden + features)
+    updates = config.steps if learner not in ("bc", "bco") else config.clone_steps
+    seconds = START_SECONDS + updates * per_step
+    memory = 300 + 4 * 8 * min(config.steps, config.replay_steps) / 2**20
+    return Task("/".join(parts), params, config.seed_range, seconds, memory_mb=memory)
+
+
+def run_task(task: Task, run: Run) -> Outcome:
+    """Do one task; a training task returns arrays with its seeds first."""
+    config: Config = run.config
+    kind = task.params["kind"]
+    if kind == "exact":
+        return _exact(config)
+    if kind in ("state_only", "compute"):
+        from papers.sfm import checks
+
+        return getattr(checks, kind)(config)
+    from papers.sfm.trial import imitate, reference
+
+    if kind == "reference":
+        return reference(config, task)
+    if kind == "family":
+        config = replace(config, features=task.params["family"])
+    if kind == "variant":
+        config = config.changed(task.params["change"])
+    return imitate(config, task, run)
+
+
+def _exact(config: Config) -> dict[str, np.ndarray]:
+    """The paper's identities on one process with printed numbers and on many random ones."""
+    import numpy as np
+
+    from papers.sfm import oracle, tabular
+
+    problems = range(config.problems)
+    identity = tabular.identity_errors(problems)
+    estimator = tabular.estimator_errors(problems)
+    psi_E = oracle.expected_sf(tabular.EXAMPLE, tabular.EXAMPLE_EXPERT)
+    _, losses = tabular.solve(tabular.EXAMPLE, tabular.EXAMPLE_LOGITS, psi_E, 2000)
+    return {
+        "identity/loss": identity["loss"].max(),
+        "identity/reward": identity["reward"].max(),
+        "estimator/discounted": estimator["discounted"].max(),
+        "estimator/uniform": np.median(estimator["uniform"]),
+        "estimator/errors": estimator["uniform"].ravel()[:300],
+        "bound/random": tabular.bound_ratios(problems)[:, 0],
+        "bound/worst": tabular.bound_ratios(problems)[:, 1],
+        "fixed_point": np.asarray(tabular.fixed_point_gradient()),
+        "descent": losses[:: len(losses) // 200],
+        "descent_every": np.asarray(len(losses) // 200),
+    }
+
+
+def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
+    """Join the outcomes into arrays [task, learner | family | change, seed, ...]."""
+    import numpy as np
+
+    results: dict[str, np.ndarray] = {
+        "tasks": np.asarray(config.tasks),
+        "learners": np.asarray(config.learners),
+        "families": np.asarray(config.families),
+        "variants": np.asarray(config.variants),
+        "ablation_tasks": np.asarray(config.ablation_tasks),
+        "features": np.asarray(config.features),
+        "steps": np.asarray(config.steps),
+        "seeds": np.asarray(config.seed_range),
+    }
+    for part in ("exact", "state_only", "compute"):
+        results |= {f"{part}/{name}": np.asarray(x) for name, x in outcomes[part].items()}
+    found: dict[str, list[tuple[tuple[int, ...], np.ndarray]]] = {}
+    for task in tasks(config):
+        kind, column = task.params["kind"], None
+        if kind == "reference":
+            place: tuple[int, ...] = (config.tasks.index(task.params["task"]),)
+        elif kind == "imitate":
+            column = config.learners.index(task.params["learner"])
+            place = (config.tasks.index(task.params["task"]), column)
+        elif kind in ("family", "variant"):
+            names = config.families if kind == "family" else config.variants
+            column = names.index(task.params["family" if kind == "family" else "change"])
+            place = (config.ablation_tasks.index(task.params["task"]), column)
+        else:
+            continue
+        for name, values in outcomes[task.key].items():
+            if name.endswith("path"):  # one seed, every fourth step, to draw
+                values = values[0, ::4]
+            found.setdefault(f"{kind}/{name}", []).append((place, np.asarray(values, np.float64)))
+    return results | {name: _gathered(cells) for name, cells in found.items()}
+
+
+def _gathered(cells: list[tuple[tuple[int, ...], np.ndarray]]) -> np.ndarray:
+    """One array of all cells; shorter curves are filled up with their last value."""
+    import numpy as np
+
+    size = tuple(int(n) for n in np.max([place for place, _ in cells], axis=0) + 1)
+    longest = tuple(int(n) for n in np.max([values.shape for _, values in cells], axis=0))
+    array = np.full((*size, *longest), np.nan)
+    for place, values in cells:
+        missing = [(0, want - got) for want, got in zip(longest, values.shape, strict=True)]
+        array[place] = np.pad(values, missing, mode="edge")
+    return np.round(array, 6)  # far below the Monte Carlo error; keeps files small
