@@ -15,10 +15,11 @@ from papers.sfm import train
 from papers.sfm.config import POINT_MASS, Config
 from papers.sfm.demos import Demo, load_demo, save_demo, stack_states
 from papers.sfm.pointmass import PointMass
-from papers.sfm.trial import Trial, demonstrations, learner_of, plan_of
+from papers.sfm.replay import Episode, insert
+from papers.sfm.trial import demonstrations, learner_of
 from shared.experiment.spec import Outcome
 
-EPISODES = 3  # of the comparison, two of them with updates
+BLOCKS = 25  # of updates in the comparison, two updates each
 
 
 def state_only(config: Config) -> Outcome:
@@ -29,20 +30,28 @@ def state_only(config: Config) -> Outcome:
         `numbers`: how many were compared; `refused`: 1 if cloning refuses the second file.
     """
     small = dataclasses.replace(
-        config, batch=32, hidden=16, feature_dim=8, feature_hidden=16, steps=EPISODES * 200,
-        random_steps=200, replay_steps=EPISODES * 200,
-    )  # fmt: skip
-    env, learner = PointMass(), learner_of(small, "sfm-td7")
-    plan = plan_of(small, learner, env.length)
-    demo = demonstrations(dataclasses.replace(small, demo=None), POINT_MASS, (0,))[0][0]
-    blank = dataclasses.replace(demo, act=np.full_like(demo.actions(), np.nan))
-    read = [_through_a_file(each) for each in (demo, blank)]
+        config, batch=32, hidden=16, feature_dim=8, feature_hidden=16, demo=None
+    )
+    env, learner = PointMass(), learner_of(small, "sfm-td3")
+    plan = train.Plan(env.length, 1, None, capacity=2)
+    demo, other = demonstrations(small, POINT_MASS, (0, 1))
+    blank = dataclasses.replace(demo[0], act=np.full_like(demo[0].actions(), np.nan))
+    read = [_through_a_file(each) for each in (demo[0], blank)]
+    experience = Episode(
+        obs=jnp.asarray(other[0].obs),
+        action=jnp.asarray(other[0].actions()),
+        reward=jnp.asarray(other[0].reward),
+    )
 
     @jax.jit
-    def run(states: Any) -> Trial:
+    def run(states: Any) -> Any:
         start = train.init(learner, plan, env.obs_dim, env.act_dim, jax.random.key(0))
-        final, _ = train.chunk(learner, plan, env, start, states, EPISODES)
-        return Trial(final._replace(key=jnp.uint32(0)), states)  # keys are not numbers
+        replay = insert(start.replay, experience)
+
+        def body(_: Any, carry: Any) -> Any:
+            return learner.block(*carry, replay, states, start.key)[:2]
+
+        return jax.lax.fori_loop(0, BLOCKS, body, (start.core, start.own))
 
     finals = [jax.tree.leaves(run(jnp.asarray(stack_states([each])))) for each in read]
     gaps = [_largest_gap(x, y) for x, y in zip(*finals, strict=True)]

@@ -203,7 +203,7 @@ PRESETS = {
     "smoke": replace(
         _SMALL,
         seeds=2,
-        learners=("sfm-td7", "sfm-td3", "bco"),
+        learners=("sfm-td7", "bco"),
         steps=2_000,
         random_steps=600,
         relax_steps=1_400,

@@ -53,12 +53,12 @@ class Demo:
 
 def save_demo(path: Path, demo: Demo) -> str:
     """Write a demonstration; returns its SHA-256."""
-    arrays: dict[str, Array] = {"obs": np.float32(demo.obs)}
+    arrays: dict[str, Array] = {"obs": np.asarray(demo.obs, np.float32)}
     for name in ("act", "reward"):
         if (values := getattr(demo, name)) is not None:
-            arrays[name] = np.float32(values)
+            arrays[name] = np.asarray(values, np.float32)
     arrays |= {name: np.asarray(getattr(demo, name)) for name in _TEXT if getattr(demo, name)}
-    arrays["return"] = np.float32(demo.recorded_return)
+    arrays["return"] = np.asarray(demo.recorded_return, np.float32)
     np.savez_compressed(path, allow_pickle=False, **arrays)
     return checksum(path)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import gymnasium
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,8 +40,8 @@ class PointMassEnv(gymnasium.Env[Floats, Floats]):
         """A new episode, at rest near the corner."""
         super().reset(seed=seed)
         offset = self.np_random.uniform(-SPREAD, SPREAD, 2)
-        self.state = PointState(np.float32(offset - START), np.zeros(2, np.float32))
-        self.steps = 0
+        start = jnp.asarray(offset - START, jnp.float32)
+        self.state, self.steps = PointState(start, jnp.zeros(2, jnp.float32)), 0
         return np.asarray(self.task.observe(self.state)), {}
 
     def step(self, action: Floats) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
@@ -49,15 +50,11 @@ class PointMassEnv(gymnasium.Env[Floats, Floats]):
             raise gymnasium.error.ResetNeeded("Call reset() before step().")
         if not self.action_space.contains(action):
             raise BadInput(f"action must be two float32 numbers in [-1, 1], not {action!r}.")
-        self.state, reward = self._advance(self.state, action)
+        state, reward = self._advance(self.state, action)
         self.steps += 1
-        observation, over = (
-            np.asarray(self.task.observe(self.state)),
-            self.steps >= self.task.length,
-        )
-        if over:
-            self.state = None
-        return observation, float(reward), False, over, {}
+        over = self.steps >= self.task.length
+        self.state = None if over else state
+        return np.asarray(self.task.observe(state)), float(reward), False, over, {}
 
 
 if ENV_ID not in gymnasium.registry:

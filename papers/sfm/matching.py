@@ -8,8 +8,8 @@
         the slow copies follow
 
 The features that critic and actor see are therefore one step old, as in the official code. Calls
-come in blocks of `policy_delay`, the last of which moves the actor, so that a compiled loop over
-blocks has no branch in it.
+come in blocks of `policy_delay`, the last of which moves the actor: which one it is depends on no
+seed, so that vmapped seeds do not compute an actor step that none of them needs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from papers.sfm import replay as memory
 from papers.sfm.method import (
@@ -98,9 +98,18 @@ class SFM:
         self, core: Core, own: Matching, replay: Replay, demos: Demos, key: Key[Array, ""]
     ) -> tuple[Core, Matching, Metrics]:
         """`policy_delay` calls; `key` is the run's, each call folds in its number."""
-        for _ in range(self.optimiser.rates.policy_delay - 1):
-            core, own, _ = self._call(core, own, replay, demos, key, with_actor=False)
-        return self._call(core, own, replay, demos, key, with_actor=True)
+        delay = self.optimiser.rates.policy_delay
+
+        def call(
+            carry: tuple[Core, Matching], number: Array
+        ) -> tuple[tuple[Core, Matching], Metrics]:
+            core, own, metrics = self._call(
+                *carry, replay, demos, key, with_actor=number == delay - 1
+            )
+            return (core, own), metrics
+
+        (core, own), metrics = jax.lax.scan(call, (core, own), jnp.arange(delay))
+        return core, own, jax.tree.map(lambda values: values[-1], metrics)
 
     def score(self, own: Matching, trajectory: Float[Array, "T s"]) -> Float[Array, ""]:
         """The gap that decides which policy is kept: no reward in it."""
@@ -119,7 +128,7 @@ class SFM:
         replay: Replay,
         demos: Demos,
         key: Key[Array, ""],
-        with_actor: bool,
+        with_actor: Bool[Array, ""],
     ) -> tuple[Core, Matching, Metrics]:
         keys = jax.random.split(jax.random.fold_in(key, core.calls), 4)
         batch = memory.sample(replay, keys[0], self.batch)
@@ -128,13 +137,14 @@ class SFM:
         core, critic_loss = self.optimiser.critic_step(
             core, batch, lambda psi, clip: sf_td_target(phi_s, psi, self.gamma, clip), keys[1]
         )
-        metrics = {"critic_loss": critic_loss}
-        if with_actor:
-            core, own, more = self._actor_step(core, own, batch, replay, demos, keys[2])
-            metrics |= more
+        core, own, metrics = jax.lax.cond(
+            with_actor,
+            lambda: self._actor_step(core, own, batch, replay, demos, keys[2]),
+            lambda: (core, own, dict.fromkeys(_ACTOR_METRICS, jnp.float32(0))),
+        )
         own, feature_loss = self._feature_step(own, batch, demos, keys[3])
         core = self.optimiser.follow(core, with_actor)
-        return core, own, metrics | {"feature_loss": feature_loss}
+        return core, own, metrics | {"critic_loss": critic_loss, "feature_loss": feature_loss}
 
     def _actor_step(
         self,
@@ -180,6 +190,9 @@ class SFM:
         value, grads = jax.value_and_grad(self.features.loss)(own.phi, seen, k_loss)
         phi, adam = adam_step(self.feature_rate, own.phi, own.adam, grads)
         return own._replace(phi=self.features.refresh(phi, seen), adam=adam), value
+
+
+_ACTOR_METRICS = ("actor_loss", "estimated_gap")
 
 
 # --- Three estimates of the learner's sum ---------------------------------------------------------

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from papers.sfm.method import Params, sf_critic_loss
 from papers.sfm.networks import Nets, TD3Networks, TD7Networks
@@ -153,16 +153,13 @@ class TD3:
         nets, adam = core.nets._replace(actor=actor), core.adam._replace(actor=adam)
         return core._replace(nets=nets, adam=adam), value, aux
 
-    def follow(self, core: Core, actor_updated: bool) -> Core:
+    def follow(self, core: Core, actor_updated: bool | Bool[Array, ""]) -> Core:
         """At the end of an update: the slow critics follow, with the actor only."""
-        core = core._replace(calls=core.calls + 1)
-        if not actor_updated:
-            return core
-        keep = self.rates.polyak
+        keep = jnp.where(actor_updated, jnp.float32(self.rates.polyak), jnp.float32(1))
         critic = jax.tree.map(
             lambda slow, fast: keep * slow + (1 - keep) * fast, core.slow.critic, core.nets.critic
         )
-        return core._replace(slow=core.slow._replace(critic=critic))
+        return core._replace(slow=core.slow._replace(critic=critic), calls=core.calls + 1)
 
     # --- What TD7 replaces ---
 
@@ -200,7 +197,7 @@ class TD7(TD3):
         nets, adam = core.nets._replace(encoder=encoder), core.adam._replace(encoder=adam)
         return core._replace(nets=nets, adam=adam)
 
-    def follow(self, core: Core, actor_updated: bool) -> Core:
+    def follow(self, core: Core, actor_updated: bool | Bool[Array, ""]) -> Core:
         """At the end of an update: every `copy_every` calls the slow copies are renewed."""
         calls = core.calls + 1
         due = calls % self.rates.copy_every == 0

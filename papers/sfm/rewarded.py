@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from papers.sfm import replay as memory
 from papers.sfm.matching import Demos
@@ -52,10 +52,13 @@ class TaskReward:
         self, core: Core, own: Any, replay: Replay, demos: Demos, key: Key[Array, ""]
     ) -> tuple[Core, Any, Metrics]:
         """`policy_delay` calls, the last of which moves the actor."""
-        for _ in range(self.optimiser.rates.policy_delay - 1):
-            core, _ = self._call(core, own, replay, key, with_actor=False)
-        core, metrics = self._call(core, own, replay, key, with_actor=True)
-        return core, own, metrics
+        delay = self.optimiser.rates.policy_delay
+
+        def call(core: Core, number: Array) -> tuple[Core, Metrics]:
+            return self._call(core, own, replay, key, with_actor=number == delay - 1)
+
+        core, metrics = jax.lax.scan(call, core, jnp.arange(delay))
+        return core, own, jax.tree.map(lambda values: values[-1], metrics)
 
     def score(self, own: Any, trajectory: Float[Array, "T s"]) -> Float[Array, ""]:
         """No score: there is nothing to choose a policy by."""
@@ -73,7 +76,12 @@ class TaskReward:
         return ()
 
     def _call(
-        self, core: Core, own: Any, replay: Replay, key: Key[Array, ""], with_actor: bool
+        self,
+        core: Core,
+        own: Any,
+        replay: Replay,
+        key: Key[Array, ""],
+        with_actor: Bool[Array, ""],
     ) -> tuple[Core, Metrics]:
         k_batch, k_noise = jax.random.split(jax.random.fold_in(key, core.calls))
         batch = memory.sample(replay, k_batch, self.batch)
@@ -87,12 +95,15 @@ class TaskReward:
             return reward + self.gamma * bootstrap
 
         core, critic_loss = self.optimiser.critic_step(core, batch, target, k_noise)
-        metrics = {"critic_loss": critic_loss}
-        if with_actor:
-            core, value, _ = self.optimiser.actor_step(
+
+        def actor_step() -> tuple[Core, Array]:
+            moved, value, _ = self.optimiser.actor_step(
                 core, lambda actor: (self._actor_loss(core, actor, batch), ())
             )
-            metrics["actor_loss"] = value
+            return moved, value
+
+        core, value = jax.lax.cond(with_actor, actor_step, lambda: (core, jnp.float32(0)))
+        metrics = {"critic_loss": critic_loss, "actor_loss": value}
         return self.optimiser.follow(core, with_actor), metrics
 
     def _actor_loss(self, core: Core, actor: Params, batch: Batch) -> Float[Array, ""]:

@@ -130,7 +130,7 @@ def learn(
     learner: Learner, plan: Plan, state: TrainState, episode: Episode, demos: Demos
 ) -> tuple[TrainState, Metrics]:
     """Take in an episode and do the updates that are due after it."""
-    k_own, k_updates = jax.random.split(state.key)
+    k_own, k_updates = (jax.random.fold_in(state.key, s) for s in (_OWN, _UPDATE))
     replay = memory.insert(state.replay, episode)
     own = learner.after_episode(state.own, replay, demos, k_own)
     gap = learner.score(own, episode.obs)
@@ -160,8 +160,7 @@ def _no_metrics(learner: Learner, core: Core, own: Any, *rest: Any) -> Metrics:
 
 def collect(learner: Learner, plan: Plan, state: TrainState, env: PointMass) -> Episode:
     """One episode of data collection on the point mass."""
-    key = jax.random.fold_in(jax.random.fold_in(state.key, _COLLECT), state.episodes)
-    return rollout(env, lambda obs, k: explore(learner, plan, state, obs, k), key)
+    return rollout(env, lambda obs, k: explore(learner, plan, state, obs, k), collection_key(state))
 
 
 def chunk(
@@ -177,12 +176,18 @@ def chunk(
     return state, metrics
 
 
+def collection_key(state: TrainState) -> Key[Array, ""]:
+    """A stream of its own for each collected episode."""
+    return jax.random.fold_in(jax.random.fold_in(state.key, _COLLECT), state.episodes)
+
+
 def evaluation_key(state: TrainState) -> Key[Array, ""]:
     """A stream of its own for each evaluation."""
     return jax.random.fold_in(jax.random.fold_in(state.key, _EVALUATE), state.episodes)
 
 
-_COLLECT, _EVALUATE = 1, 2
+# Streams of the run's key, all by fold_in: a split key could coincide with a folded one.
+_OWN, _UPDATE, _COLLECT, _EVALUATE = range(4)
 
 
 # --- What an evaluation measures ------------------------------------------------------------------
@@ -223,3 +228,9 @@ def occupancy_gap(
         return (1 - gamma) / (1 - gamma ** states.shape[1]) * total
 
     return jnp.linalg.norm(mean_sum(demos) - mean_sum(obs))
+
+
+def measures(episodes: Episode, demos: Demos) -> Metrics:
+    """`curve`, mean reward a step; `gap`, by the ruler that is the same for all learners."""
+    gap = occupancy_gap(demos, episodes.obs)
+    return {"curve": jnp.mean(episodes.reward), "gap": gap}

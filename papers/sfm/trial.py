@@ -168,9 +168,20 @@ def _program(learner: Learner, plan: Plan, env: PointMass, episodes: int) -> Pro
     def step(trial: Trial) -> tuple[Trial, Metrics]:
         state, metrics = train.chunk(learner, plan, env, trial.train, trial.demos, episodes)
         newest = train.Kept(state.core.nets.actor, state.core.slow.encoder)
-        metrics |= _measured(learner, env, plan, state.kept, state, trial.demos)
-        more = _measured(learner, env, plan, newest, state, trial.demos)
-        return Trial(state, trial.demos), metrics | {"newest": more["curve"]}
+        both = jax.tree.map(lambda *policies: jnp.stack(policies), state.kept, newest)
+
+        def measure(policy: train.Kept) -> Metrics:
+            episodes = train.episodes_of(
+                env,
+                lambda obs, _: train.exploit(learner, policy, obs),
+                train.evaluation_key(state),
+                plan.evaluations,
+            )
+            return train.measures(episodes, trial.demos)
+
+        found = jax.vmap(measure)(both)
+        metrics |= {name: values[0] for name, values in found.items()}
+        return Trial(state, trial.demos), metrics | {"newest": found["curve"][1]}
 
     def path(trial: Trial) -> Float[Array, "T 2"]:
         kept, key = trial.train.kept, train.evaluation_key(trial.train)
@@ -179,22 +190,6 @@ def _program(learner: Learner, plan: Plan, env: PointMass, episodes: int) -> Pro
 
     start = functools.partial(train.init, learner, plan, env.obs_dim, env.act_dim)
     return Program(jax.jit(jax.vmap(start)), over_seeds_fitted(step), jax.jit(jax.vmap(path)))
-
-
-def _measured(
-    learner: Learner, env: PointMass, plan: Plan, kept: Any, state: TrainState, demos: Demos
-) -> Metrics:
-    key = train.evaluation_key(state)
-    episodes = train.episodes_of(
-        env, lambda obs, _: train.exploit(learner, kept, obs), key, plan.evaluations
-    )
-    return measures(episodes, demos)
-
-
-def measures(episodes: train.Episode, demos: Demos) -> Metrics:
-    """`curve`, mean reward a step; `gap`, by the ruler that is the same for all learners."""
-    gap = train.occupancy_gap(demos, episodes.obs)
-    return {"curve": jnp.mean(episodes.reward), "gap": gap}
 
 
 # --- Learners that do not, and yardsticks ---------------------------------------------------------
@@ -213,7 +208,8 @@ def clone(config: Config, task: Task, run: Run) -> Outcome:
     name, env = task.params["learner"], PointMass()
     demos = demonstrations(config, task.params["task"], task.seeds)
     states = np.stack([stack_states(ours) for ours in demos])
-    actions = np.zeros((*states.shape[:2], env.act_dim), np.float32)[:, :, 1:]
+    seeds, number, length, _ = states.shape
+    actions = np.zeros((seeds, number, length - 1, env.act_dim), np.float32)
     if name in NEEDS_ACTIONS:
         actions = np.stack([[demo.actions() for demo in ours] for ours in demos])
     program = _cloning(
@@ -244,7 +240,7 @@ def _cloning(
         episodes = train.episodes_of(
             env, lambda obs, _: cloning.tanh_policy(params, obs), k_evaluate, evaluations
         )
-        found = measures(episodes, start.demos)
+        found = train.measures(episodes, start.demos)
         extra = {"loss": loss, "newest": found["curve"], "path": episodes.obs[0, :, :2]}
         return start, found | extra
 
@@ -277,7 +273,7 @@ def reference(config: Config, task: Task) -> Outcome:
         found = {}
         for name, (policy, k) in policies.items():
             episodes = train.episodes_of(env, policy, k, config.evaluation_episodes)
-            values = measures(episodes, demos)
+            values = train.measures(episodes, demos)
             found |= {f"{name}/score": values["curve"], f"{name}/gap": values["gap"]}
             found[f"{name}/path"] = episodes.obs[0, :, :2]
         return found

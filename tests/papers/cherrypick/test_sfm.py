@@ -23,47 +23,52 @@ from papers.sfm.method import (
 )
 
 
+def f32(values):
+    """As an array in single precision."""
+    return np.asarray(values, np.float32)
+
+
 def close(value, expected, rtol=1e-5):
     """Equal to single precision."""
     np.testing.assert_allclose(np.asarray(value), expected, rtol=rtol, atol=1e-6)
 
 
 def test_td_target_and_critic_loss():
-    phi, twins = np.float32([[1]]), np.float32([[[1]], [[3]]])
+    phi, twins = f32([[1]]), f32([[[1]], [[3]]])
     close(sf_td_target(phi, twins, 0.9), [[2.8]])
     close(sf_td_target(phi, twins, 0.9, (0.0, 1.5)), [[2.35]])  # the mean is clipped
     close(sf_td_target(phi, twins, 0.9, (0.0, 0.0)), [[1.0]])
-    close(sf_critic_loss(twins, np.float32([[2.5]])), 1.5**2 + 0.5**2)  # summed over twins
-    psi = np.float32([[[1, 2], [3, 4]], [[0, 0], [0, 0]]])
+    close(sf_critic_loss(twins, f32([[2.5]])), 1.5**2 + 0.5**2)  # summed over twins
+    psi = f32([[[1, 2], [3, 4]], [[0, 0], [0, 0]]])
     close(sf_critic_loss(psi, np.zeros((2, 2), np.float32)), 30 / 4)  # mean of batch, dimensions
 
 
 def test_sums_of_both():
-    phi = np.float32([[1], [2], [4], [8]])
+    phi = f32([[1], [2], [4], [8]])
     close(expert_sf(phi, 0.5), [4])
-    close(expert_sf(phi, 0.5, np.float32([6])), [3.5])  # 1 + 1 + 6/4
-    close(learner_sf(np.float32([[3], [5]]), np.float32([[2], [4]]), 0.5), [(4 - 1.5) / 0.5])
-    close(initial_sf(np.float32([[3], [5]])), [4])
-    close(feature_gap(np.float32([5, 0]), np.float32([[1, 2], [2, 2]]), 0.5), (9 + 9) / 2)
+    close(expert_sf(phi, 0.5, f32([6])), [3.5])  # 1 + 1 + 6/4
+    close(learner_sf(f32([[3], [5]]), f32([[2], [4]]), 0.5), [(4 - 1.5) / 0.5])
+    close(initial_sf(f32([[3], [5]])), [4])
+    close(feature_gap(f32([5, 0]), f32([[1, 2], [2, 2]]), 0.5), (9 + 9) / 2)
 
 
 def test_moving_average():
     for debias, expected in (("official", {1: 0.5050505, 10: 0.55034}), ("correct", {1: 1, 10: 1})):
-        ema = np.float32(0)
+        ema = f32(0)
         for n in range(1, 11):
-            ema, value = ema_update(np.float32(1), ema, 0.98, debias_count(n, 2, debias))
+            ema, value = ema_update(f32(1), ema, 0.98, debias_count(n, 2, debias))
             if n in expected:
                 close(value, expected[n], rtol=2e-5)
 
 
 def test_actor_loss():
-    expert, old = np.float32([2, 1]), np.float32([0.5, -0.5])
+    expert, old = f32([2, 1]), f32([0.5, -0.5])
 
     def loss(psi_pi, fix=True):
         ema, _ = ema_update(psi_pi, old, 0.98, 1)
         return sfm_actor_loss(expert, psi_pi, ema, 0.99, fix)
 
-    psi_pi = jnp.float32([1, 0])
+    psi_pi = jf32([1, 0])
     close(loss(psi_pi) * 1e4, 2.98, rtol=1e-4)
     close(jax.grad(loss)(psi_pi) * 1e4, [-1.51, -1.51], rtol=1e-4)
     close(loss(psi_pi, fix=False) * 1e4, 2, rtol=1e-4)
@@ -71,7 +76,7 @@ def test_actor_loss():
 
 
 def test_normalisations():
-    close(avg_l1_norm(np.float32([1, -2, 3])), [0.5, -1, 1.5])
+    close(avg_l1_norm(f32([1, -2, 3])), [0.5, -1, 1.5])
     close(avg_l1_norm(np.zeros(3, np.float32)), [0, 0, 0])
     x = np.random.default_rng(0).normal(size=128).astype(np.float32)
     close(np.linalg.norm(l2_sphere(x)), 11.313708)
