@@ -68,7 +68,7 @@ def test_actor_loss():
         ema, _ = ema_update(psi_pi, old, 0.98, 1)
         return sfm_actor_loss(expert, psi_pi, ema, 0.99, fix)
 
-    psi_pi = jf32([1, 0])
+    psi_pi = jnp.asarray(f32([1, 0]))
     close(loss(psi_pi) * 1e4, 2.98, rtol=1e-4)
     close(jax.grad(loss)(psi_pi) * 1e4, [-1.51, -1.51], rtol=1e-4)
     close(loss(psi_pi, fix=False) * 1e4, 2, rtol=1e-4)
