@@ -16,7 +16,8 @@ from papers.sfm.config import POINT_MASS, Config
 from papers.sfm.demos import Demo, load_demo, save_demo, stack_states
 from papers.sfm.pointmass import PointMass
 from papers.sfm.replay import Episode, insert
-from papers.sfm.trial import demonstrations, learner_of
+from papers.sfm.trial import learner_of
+from papers.sfm.worlds import demonstrations
 from shared.experiment.spec import Outcome
 
 BLOCKS = 25  # of updates in the comparison, two updates each

@@ -97,6 +97,18 @@ class TrainState(NamedTuple):
     key: Key[Array, ""]
 
 
+class Trial(NamedTuple):
+    """One seed's run: its state, and the demonstrations it imitates (data, not program)."""
+
+    train: TrainState
+    demos: Demos
+
+
+def newest_policy(state: TrainState) -> Kept:
+    """What the actor is now."""
+    return Kept(state.core.nets.actor, state.core.slow.encoder)
+
+
 def init(
     learner: Learner, plan: Plan, obs_dim: int, act_dim: int, key: Key[Array, ""]
 ) -> TrainState:
@@ -136,7 +148,7 @@ def learn(
     gap = learner.score(own, episode.obs)
     last_step = (state.episodes + 1) * plan.length - 1
     schedule, updates, keep = plan.schedule.advance(state.schedule, gap, last_step)
-    current = Kept(state.core.nets.actor, state.core.slow.encoder)
+    current = newest_policy(state)
     kept = jax.tree.map(lambda new, old: jnp.where(keep, new, old), current, state.kept)
 
     def body(_: Any, carry: tuple[Core, Any, Metrics]) -> tuple[Core, Any, Metrics]:

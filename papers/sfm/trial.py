@@ -12,39 +12,31 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from papers.sfm import cloning, train
-from papers.sfm.config import NEEDS_ACTIONS, POINT_MASS, Config
-from papers.sfm.demos import Demo, load_demo, stack_states
+from papers.sfm.config import NEEDS_ACTIONS, Config
+from papers.sfm.demos import Demo, stack_states
+from papers.sfm.hosted import Hosted
 from papers.sfm.inverse_q import GaussianNetworks, IQLearn, with_actions
 from papers.sfm.matching import SFM, Demos
 from papers.sfm.method import base_features
 from papers.sfm.optimisers import TD3, Rates, optimiser
-from papers.sfm.pointmass import PointMass, rollout
+from papers.sfm.pointmass import PointMass
 from papers.sfm.rewarded import Discriminated, TaskReward
-from papers.sfm.train import Learner, Plan, TrainState
-from shared.experiment.errors import BadInput
+from papers.sfm.train import Kept, Learner, Plan, TrainState, Trial
+from papers.sfm.worlds import MujocoWorld, PointMassWorld, demonstrations, uniform, world
 from shared.experiment.spec import Outcome, Run, Task
 from shared.gpu.memory import over_seeds_fitted
 from shared.gpu.seeds import seed_keys
 
-Keys = Key[Array, " seeds"]
 Metrics = dict[str, Any]
 
 
-class Trial(NamedTuple):
-    """One seed's run: its state, and the demonstrations it imitates (data, not program)."""
-
-    train: TrainState
-    demos: Demos
-
-
-def learner_of(config: Config, name: str) -> Learner:
+def learner_of(config: Config, name: str, length: int = 200) -> Learner:
     """The learner of this name (`config.LEARNERS` but for cloning, or task-td3, task-td7)."""
     kind, _, rules = name.partition("-")
     if kind == "iq":
         rates = Rates(config.rate_td3, config.rate_td3, policy_delay=1)
-        return IQLearn(
-            TD3(GaussianNetworks(1, config.hidden), rates), config.gamma_td7, config.batch
-        )
+        networks = GaussianNetworks(1, config.hidden)
+        return IQLearn(TD3(networks, rates), config.gamma_td7, config.batch)
     rate = config.rate_td7 if rules == "td7" else config.rate_td3
     rates = Rates(rate, rate, config.encoder_rate)
     if kind == "sfm":
@@ -61,7 +53,7 @@ def learner_of(config: Config, name: str) -> Learner:
     core = optimiser(rules, 1, config.hidden, rates)
     if kind == "task":
         return TaskReward(core, config.gamma_td7, config.batch)
-    updates = config.steps // (PointMass().length * config.discriminator_every)
+    moves = config.steps // (length * config.discriminator_every) * config.discriminator_steps
     return Discriminated(
         core,
         config.gamma_td7,
@@ -70,7 +62,7 @@ def learner_of(config: Config, name: str) -> Learner:
         every=config.discriminator_every,
         steps=config.discriminator_steps,
         samples=config.discriminator_samples,
-        decay_steps=max(1, updates * config.discriminator_steps),
+        decay_steps=max(1, moves),
         hidden=config.hidden,
     )
 
@@ -87,30 +79,14 @@ def plan_of(config: Config, learner: Learner, length: int) -> Plan:
     )
 
 
-def demonstrations(config: Config, task: str, seeds: tuple[int, ...]) -> list[list[Demo]]:
-    """For each seed the demonstrations that it sees: seed k begins with demonstration k."""
-    if task != POINT_MASS:
-        raise BadInput(f"tasks: {task} is not built in yet; {POINT_MASS} is.")
-    env = PointMass()
-    if config.demo is not None:
-        demo = load_demo(config.demo, env.obs_dim, env.act_dim)
-        return [[demo] * config.demos for _ in seeds]
-    return [[_recorded(seed, i) for i in range(config.demos)] for seed in seeds]
+def seen_states(demos: list[list[Demo]]) -> Float[Array, "seeds M T s"]:
+    """The states that each seed sees."""
+    return jnp.asarray(np.stack([stack_states(ours) for ours in demos]))
 
 
-def _recorded(seed: int, index: int) -> Demo:
-    """An episode of the point mass's exact expert."""
-    key = jax.random.fold_in(seed_keys((seed,), "sfm/demonstrations")[0], index)
-    episode = _expert_episode(key)
-    obs, act, reward = (np.asarray(x) for x in episode)
-    total = float(reward.sum())
-    return Demo(obs, act, reward, task=POINT_MASS, source="exact expert", recorded_return=total)
-
-
-@jax.jit
-def _expert_episode(key: Key[Array, ""]) -> train.Episode:
-    env = PointMass()
-    return rollout(env, lambda obs, _: env.expert(obs), key)
+def seen_actions(demos: list[list[Demo]]) -> Float[Array, "seeds M L a"]:
+    """The actions, for those who need them; ValueError where there are none."""
+    return jnp.asarray(np.stack([[demo.actions() for demo in ours] for ours in demos]))
 
 
 # --- Learners that interact -----------------------------------------------------------------------
@@ -121,162 +97,185 @@ def imitate(config: Config, task: Task, run: Run) -> Outcome:
 
     Returns:
         Arrays with the seeds first: `curve` [seed, evaluation], mean reward a step of the kept
-        policy; `newest`, the same of the newest one; `gap`, its distance to the demonstration by
-        `train.occupancy_gap`; `score`, the mean of the last evaluations of `curve`; `path`
-        [seed, T, 2], positions of one episode of the final policy.
+        policy; `newest`, the same of the newest one; `gap`, its `train.occupancy_gap`; `score`,
+        the mean of the last evaluations of `curve`; on the point mass `path` [seed, T, 2],
+        positions in one episode of the final policy.
     """
-    name, env = task.params["learner"], PointMass()
+    name, here = task.params["learner"], world(task.params["task"])
     if name in ("bc", "bco"):
         return clone(config, task, run)
-    learner = learner_of(config, name)
-    plan = plan_of(config, learner, env.length)
-    per_chunk = max(1, config.steps // (env.length * config.evaluations))
-    program = _program(learner, plan, env, per_chunk)
-    demos = demonstrations(config, task.params["task"], task.seeds)
-    start = program.start(seed_keys(task.seeds, f"sfm/{name}"))
+    learner = learner_of(config, name, here.length)
+    plan = plan_of(config, learner, here.length)
+    per_chunk = max(1, config.steps // (here.length * config.evaluations))
+    demos = demonstrations(config, here.name, task.seeds)
+    start = _start(learner, plan, here.obs_dim, here.act_dim)(seed_keys(task.seeds, f"sfm/{name}"))
     if name in NEEDS_ACTIONS:
-        actions = np.stack([[demo.actions() for demo in ours] for ours in demos])
-        start = with_actions(start, jnp.asarray(actions))
-    states = jnp.asarray(np.stack([stack_states(ours) for ours in demos]))
+        start = with_actions(start, seen_actions(demos))
+    if isinstance(here, PointMassWorld):
+        step = _compiled_step(learner, plan, here.env, per_chunk)
+    else:
+        step = _hosted_step(learner, plan, here.name, per_chunk)
     final, history = run.loop(
-        Trial(start, states),
-        program.step,
+        Trial(start, seen_states(demos)),
+        step,
         config.evaluations,
-        per_chunk=per_chunk * env.length,
+        per_chunk=per_chunk * here.length,
     )
-    return _outcome(config, history) | {"path": np.asarray(program.path(final))}
-
-
-def _outcome(config: Config, history: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    names = ("curve", "newest", "gap")
-    found = {name: np.moveaxis(history[name], 0, -1) for name in names}
-    return found | {"score": found["curve"][:, -config.average_last :].mean(axis=-1)}
-
-
-class Program(NamedTuple):
-    """The compiled programs of one kind of trial, each over stacked seeds."""
-
-    start: Callable[[Keys], TrainState]
-    step: Callable[[Trial], tuple[Trial, Metrics]]
-    path: Callable[[Trial], Float[Array, "seeds T 2"]]
+    found = {key: np.moveaxis(history[key], 0, -1) for key in ("curve", "newest", "gap")}
+    found["score"] = found["curve"][:, -config.average_last :].mean(axis=-1)
+    return found | _paths(here, learner, final.train)
 
 
 @functools.lru_cache(maxsize=4)
-def _program(learner: Learner, plan: Plan, env: PointMass, episodes: int) -> Program:
-    """Compiled once in a process for all blocks of seeds."""
+def _start(
+    learner: Learner, plan: Plan, obs_dim: int, act_dim: int
+) -> Callable[[Key[Array, " seeds"]], TrainState]:
+    return jax.jit(jax.vmap(functools.partial(train.init, learner, plan, obs_dim, act_dim)))
+
+
+@functools.lru_cache(maxsize=4)
+def _compiled_step(
+    learner: Learner, plan: Plan, env: PointMass, episodes: int
+) -> Callable[[Trial], tuple[Trial, Metrics]]:
+    """Episodes, updates and evaluation as one program; compiled once for all blocks of seeds."""
 
     def step(trial: Trial) -> tuple[Trial, Metrics]:
         state, metrics = train.chunk(learner, plan, env, trial.train, trial.demos, episodes)
-        newest = train.Kept(state.core.nets.actor, state.core.slow.encoder)
-        both = jax.tree.map(lambda *policies: jnp.stack(policies), state.kept, newest)
+        both = jax.tree.map(lambda *p: jnp.stack(p), state.kept, train.newest_policy(state))
 
-        def measure(policy: train.Kept) -> Metrics:
-            episodes = train.episodes_of(
-                env,
-                lambda obs, _: train.exploit(learner, policy, obs),
-                train.evaluation_key(state),
-                plan.evaluations,
-            )
-            return train.measures(episodes, trial.demos)
+        def measure(policy: Kept) -> Metrics:
+            act = functools.partial(_exploit(learner), policy)
+            key = train.evaluation_key(state)
+            found = train.episodes_of(env, act, key, plan.evaluations)
+            return train.measures(found, trial.demos)
 
         found = jax.vmap(measure)(both)
         metrics |= {name: values[0] for name, values in found.items()}
         return Trial(state, trial.demos), metrics | {"newest": found["curve"][1]}
 
-    def path(trial: Trial) -> Float[Array, "T 2"]:
-        kept, key = trial.train.kept, train.evaluation_key(trial.train)
-        episode = rollout(env, lambda obs, _: train.exploit(learner, kept, obs), key)
-        return episode.obs[:, :2]
+    return over_seeds_fitted(step)
 
-    start = functools.partial(train.init, learner, plan, env.obs_dim, env.act_dim)
-    return Program(jax.jit(jax.vmap(start)), over_seeds_fitted(step), jax.jit(jax.vmap(path)))
+
+@functools.lru_cache(maxsize=4)
+def _hosted_step(
+    learner: Learner, plan: Plan, task: str, episodes: int
+) -> Callable[[Trial], tuple[Trial, Metrics]]:
+    here = world(task)
+    assert isinstance(here, MujocoWorld)
+    return Hosted(learner, plan, here, episodes, _exploit(learner)).step
+
+
+@functools.lru_cache(maxsize=8)
+def _exploit(learner: Learner) -> Callable[[Kept, Array, Array], Array]:
+    """One function object for each learner, so that what is compiled for it is found again."""
+    return lambda kept, obs, key: train.exploit(learner, kept, obs)
+
+
+def _paths(
+    here: PointMassWorld | MujocoWorld, learner: Learner, final: TrainState
+) -> dict[str, np.ndarray]:
+    if not isinstance(here, PointMassWorld):
+        return {}
+    keys = jax.vmap(train.evaluation_key)(final)
+    episodes = here.episodes(_exploit(learner), final.kept, keys, 1)
+    return {"path": np.asarray(episodes.obs[:, 0, :, :2])}
 
 
 # --- Learners that do not, and yardsticks ---------------------------------------------------------
 
 
 class Cloning(NamedTuple):
-    """What a cloning run starts from; `actions` are the expert's, or zeros, which BCO replaces."""
+    """What a cloning run goes by: states, and the actions to fit (guessed ones for BCO)."""
 
     key: Key[Array, ""]
     demos: Demos
     actions: Float[Array, "M L a"]
+    random: train.Episode
+    params: Any
 
 
 def clone(config: Config, task: Task, run: Run) -> Outcome:
     """BC and BCO, as `imitate`; their curves have one point."""
-    name, env = task.params["learner"], PointMass()
-    demos = demonstrations(config, task.params["task"], task.seeds)
-    states = np.stack([stack_states(ours) for ours in demos])
-    seeds, number, length, _ = states.shape
-    actions = np.zeros((seeds, number, length - 1, env.act_dim), np.float32)
+    name, here = task.params["learner"], world(task.params["task"])
+    demos = demonstrations(config, here.name, task.seeds)
+    keys = jax.vmap(lambda key: jax.random.split(key, 3))(seed_keys(task.seeds, f"sfm/{name}"))
+    number = max(1, config.random_steps // here.length) if name == "bco" else 1
+    states = seen_states(demos)
+    actions = jnp.zeros((*states.shape[:2], states.shape[2] - 1, here.act_dim), jnp.float32)
     if name in NEEDS_ACTIONS:
-        actions = np.stack([[demo.actions() for demo in ours] for ours in demos])
-    program = _cloning(
-        name == "bco", env, max(1, config.random_steps // env.length), config.clone_steps,
-        config.hidden, config.evaluation_episodes,
-    )  # fmt: skip
-    keys = seed_keys(task.seeds, f"sfm/{name}")
-    start = Cloning(keys, jnp.asarray(states), jnp.asarray(actions))
-    _, history = run.loop(start, program, 1, per_chunk=config.clone_steps)
-    found = {key: np.moveaxis(values, 0, -1) for key, values in history.items() if key != "path"}
-    return found | {"score": found["curve"][:, -1], "path": history["path"][-1]}
+        actions = seen_actions(demos)
+    random = here.episodes(uniform(here.act_dim), (), keys[:, 0], number)
+    program = _cloning(name == "bco", config.clone_steps, config.hidden)
+    params = program.blank(keys[:, 1], states, actions)
+    start = Cloning(keys[:, 1], states, actions, random, params)
+    final, _ = run.loop(start, program.fit, 1, per_chunk=config.clone_steps)
+    episodes = here.episodes(_cloned, final.params, keys[:, 2], config.evaluation_episodes)
+    found = jax.tree.map(np.asarray, jax.jit(jax.vmap(train.measures))(episodes, states))
+    curve, gap = found["curve"], found["gap"]
+    outcome = {"curve": curve[:, None], "newest": curve[:, None], "gap": gap[:, None]}
+    if isinstance(here, PointMassWorld):
+        outcome["path"] = np.asarray(episodes.obs[:, 0, :, :2])
+    return outcome | {"score": curve}
+
+
+def _cloned(params: Any, obs: Array, key: Array) -> Array:
+    return cloning.tanh_policy(params, obs)
+
+
+class CloningProgram(NamedTuple):
+    """Compiled over seeds: parameters of the right shapes, and the fit."""
+
+    blank: Callable[..., Any]
+    fit: Callable[[Cloning], tuple[Cloning, Metrics]]
 
 
 @functools.lru_cache(maxsize=4)
-def _cloning(
-    guess: bool, env: PointMass, random: int, steps: int, hidden: int, evaluations: int
-) -> Callable[[Cloning], tuple[Cloning, Metrics]]:
+def _cloning(guess: bool, steps: int, hidden: int) -> CloningProgram:
     fit = functools.partial(cloning.clone, steps=steps, hidden=hidden)
 
-    def step(start: Cloning) -> tuple[Cloning, Metrics]:
-        k_random, k_inverse, k_fit, k_evaluate = jax.random.split(start.key, 4)
-        actions = start.actions.reshape(-1, env.act_dim)
+    def run(start: Cloning) -> tuple[Cloning, Metrics]:
+        k_inverse, k_fit = jax.random.split(start.key)
+        actions = start.actions.reshape(-1, start.actions.shape[-1])
         if guess:
-            seen = train.episodes_of(env, uniform_policy(env.act_dim), k_random, random)
+            seen = start.random
             actions = cloning.guessed_actions(k_inverse, seen.obs, seen.action, start.demos, fit)
-        states = start.demos[:, :-1].reshape(-1, env.obs_dim)
+        states = start.demos[:, :-1].reshape(-1, start.demos.shape[-1])
         params, loss = fit(k_fit, states, actions)
-        episodes = train.episodes_of(
-            env, lambda obs, _: cloning.tanh_policy(params, obs), k_evaluate, evaluations
-        )
-        found = train.measures(episodes, start.demos)
-        extra = {"loss": loss, "newest": found["curve"], "path": episodes.obs[0, :, :2]}
-        return start, found | extra
+        return start._replace(params=params), {"loss": loss}
 
-    return over_seeds_fitted(step)
+    def blank(keys: Key[Array, " seeds"], states: Array, actions: Array) -> Any:
+        shape = jax.eval_shape(fit, keys[0], states[0, 0], actions[0, 0])[0]
+        return jax.tree.map(lambda leaf: jnp.zeros((len(keys), *leaf.shape), leaf.dtype), shape)
 
-
-def uniform_policy(act_dim: int) -> train.Policy:
-    """Uniform actions in [-1, 1]."""
-
-    def act(obs: Array, key: Key[Array, ""]) -> Array:
-        return jax.random.uniform(key, (act_dim,), obs.dtype, -1, 1)
-
-    return act
+    return CloningProgram(blank, over_seeds_fitted(run))
 
 
 def reference(config: Config, task: Task) -> Outcome:
-    """What no learning gives, per seed: a random policy and the expert, by the same measures."""
-    env = PointMass()
-    demos = demonstrations(config, task.params["task"], task.seeds)
-    states = jnp.asarray(np.stack([stack_states(ours) for ours in demos]))
+    """What no learning gives, per seed: a random policy and the expert, by the same measures.
 
-    @jax.jit
-    @jax.vmap
-    def measure(key: Key[Array, ""], demos: Demos) -> Metrics:
-        k_random, k_expert = jax.random.split(key)
-        policies = {
-            "random": (uniform_policy(env.act_dim), k_random),
-            "expert": (lambda obs, _: env.expert(obs), k_expert),
-        }
-        found = {}
-        for name, (policy, k) in policies.items():
-            episodes = train.episodes_of(env, policy, k, config.evaluation_episodes)
-            values = train.measures(episodes, demos)
-            found |= {f"{name}/score": values["curve"], f"{name}/gap": values["gap"]}
-            found[f"{name}/path"] = episodes.obs[0, :, :2]
-        return found
-
-    found = measure(seed_keys(task.seeds, "sfm/reference"), states)
-    return {name: np.asarray(values) for name, values in found.items()}
+    The expert acts anew where it is at hand (point mass); elsewhere its demonstrations are scored.
+    """
+    here = world(task.params["task"])
+    demos = demonstrations(config, here.name, task.seeds)
+    states = seen_states(demos)
+    keys = jax.vmap(jax.random.split)(seed_keys(task.seeds, "sfm/reference"))
+    number = config.evaluation_episodes
+    measure = jax.jit(jax.vmap(train.measures))
+    random = here.episodes(uniform(here.act_dim), (), keys[:, 0], number)
+    found = {"random": measure(random, states)}
+    paths = {}
+    if isinstance(here, PointMassWorld):
+        expert = here.episodes(lambda _, obs, key: here.env.expert(obs), (), keys[:, 1], number)
+        found["expert"] = measure(expert, states)
+        both = {"random": random, "expert": expert}
+        paths = {f"{k}/path": np.asarray(e.obs[:, 0, :, :2]) for k, e in both.items()}
+    else:
+        rewards = [[demo.reward for demo in ours] for ours in demos]
+        scores = [np.mean([np.mean(r) for r in ours if r is not None]) for ours in rewards]
+        found["expert"] = {"curve": np.asarray(scores), "gap": np.zeros(len(demos))}
+    named = {"curve": "score", "gap": "gap"}
+    return paths | {
+        f"{kind}/{named[name]}": np.asarray(values)
+        for kind, measures in found.items()
+        for name, values in measures.items()
+    }
