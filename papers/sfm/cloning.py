@@ -62,7 +62,7 @@ def guessed_actions(
     key: Key[Array, ""],
     obs: Float[Array, "E L s"],
     action: Float[Array, "E T a"],
-    demo: Float[Array, "M L s"],
+    demo: Float[Array, "M K s"],
     fit: Callable[..., tuple[Params, Array]] = clone,
 ) -> Float[Array, "N a"]:
     """The actions of demonstrations, guessed by an inverse model of these episodes.
@@ -73,7 +73,7 @@ def guessed_actions(
         fit: `clone`, with settings.
 
     Returns:
-        One action for each state but the last of each demonstration, M (L - 1) in all.
+        One action for each state but the last of each demonstration, M (K - 1) in all.
     """
     pairs = _neighbours(obs)
     inverse, _ = fit(key, pairs, action.reshape(-1, action.shape[-1]))

@@ -28,20 +28,20 @@ class Demo:
     """One demonstration.
 
     Attributes:
-        obs: states. act, reward: None where the file has none or where they are not finite.
+        obs: states. act, reward: one fewer; None where the file has none or they are not finite.
         task, source, mujoco: what was recorded with it, empty if nothing was.
         recorded_return: sum of the task's rewards; NaN if not recorded.
     """
 
     obs: Float[Array, "T s"]
-    act: Float[Array, "T-1 a"] | None = None
-    reward: Float[Array, " T-1"] | None = None
+    act: Float[Array, "L a"] | None = None
+    reward: Float[Array, " L"] | None = None
     task: str = ""
     source: str = ""
     mujoco: str = ""
     recorded_return: float = field(default=float("nan"))
 
-    def actions(self) -> Float[Array, "T-1 a"]:
+    def actions(self) -> Float[Array, "L a"]:
         """The expert's actions; ValueError where there are none."""
         if self.act is None:
             raise ValueError(

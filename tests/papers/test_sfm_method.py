@@ -97,7 +97,8 @@ def test_what_carries_a_gradient():
     close(slopes[1], -0.01 * (x[0] - 2 * x[1]))
     close(slopes[2], -0.01 * (x[0] - x[1]))
     # A tail carries one; the learner's code stops it (`matching`).
-    close(jax.grad(lambda t: expert_sf(x[[0, 1, 1]], 0.5, t).sum())(x[0]), [0.5, 0.5])
+    phi = jnp.concatenate([x, x])
+    close(jax.grad(lambda t: expert_sf(phi, 0.5, t).sum())(x[0]), [0.25, 0.25])
 
 
 def test_gradient_of_the_actor_loss_by_differences():
@@ -168,7 +169,8 @@ def naive_phi(params, s):
     rows = []
     for x in np.asarray(s, float):
         x = x @ first[0] + first[1]
-        x = np.tanh((x - x.mean()) / np.sqrt(x.var() + 1e-6))
+        x = (x - x.mean()) / np.sqrt(x.var() + 1e-6)
+        x = np.tanh(x * np.asarray(params["scale"]) + np.asarray(params["bias"]))
         for w, b in (second, third):
             x = np.maximum(x @ w + b, 0)
         rows.append(x @ last[0] + last[1])
