@@ -1,7 +1,8 @@
 """Demonstrations: small npz files without pickle, checked when they are read.
 
 A file holds `obs` f32[T, s] (required), and may hold `act` f32[T - 1, a], `reward` f32[T - 1] and,
-as text or numbers, `task`, `return`, `source`, `mujoco`. Imitation reads `obs` alone. Shipped files
+as text or numbers, `task`, `return`, `source`, `mujoco`, and `physics` f64[k, n], MuJoCo's state at
+a few moments, to draw the expert. Imitation reads `obs` alone. Shipped files
 lie in `demos/`, each with a checksum here and a data card in `demos/README.md`.
 """
 
@@ -31,6 +32,7 @@ class Demo:
         obs: states. act, reward: one fewer; None where the file has none or they are not finite.
         task, source, mujoco: what was recorded with it, empty if nothing was.
         recorded_return: sum of the task's rewards; NaN if not recorded.
+        physics: MuJoCo's states at a few moments, to draw them; None if not recorded.
     """
 
     obs: Float[Array, "T s"]
@@ -40,6 +42,7 @@ class Demo:
     source: str = ""
     mujoco: str = ""
     recorded_return: float = field(default=float("nan"))
+    physics: Float[Array, "k n"] | None = None
 
     def actions(self) -> Float[Array, "L a"]:
         """The expert's actions; ValueError where there are none."""
@@ -57,6 +60,8 @@ def save_demo(path: Path, demo: Demo) -> str:
     for name in ("act", "reward"):
         if (values := getattr(demo, name)) is not None:
             arrays[name] = np.asarray(values, np.float32)
+    if demo.physics is not None:
+        arrays["physics"] = np.asarray(demo.physics, np.float64)
     arrays |= {name: np.asarray(getattr(demo, name)) for name in _TEXT if getattr(demo, name)}
     arrays["return"] = np.asarray(demo.recorded_return, np.float32)
     np.savez_compressed(path, allow_pickle=False, **arrays)
@@ -86,7 +91,8 @@ def load_demo(path: Path, obs_dim: int | None = None, act_dim: int | None = None
     reward = _optional(arrays, "reward", (steps,), path)
     text = {name: str(arrays[name]) for name in _TEXT if name in arrays}
     recorded = float(arrays["return"]) if "return" in arrays else float("nan")
-    return Demo(obs, act, reward, recorded_return=recorded, **text)
+    physics = arrays.get("physics")
+    return Demo(obs, act, reward, recorded_return=recorded, physics=physics, **text)
 
 
 def check_states(states: Array, obs_dim: int | None = None, name: str = "A demonstration") -> Array:

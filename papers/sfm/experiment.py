@@ -157,6 +157,13 @@ def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
         else:
             continue
         for name, values in outcomes[task.key].items():
+            if name == "film":  # bodies differ in size: an array for each task, one seed
+                if task.params.get("learner", "sfm-td7") == "sfm-td7" and kind in (
+                    "imitate",
+                    "reference",
+                ):
+                    results[f"film/{task.params['task']}/{kind}"] = np.round(values[0], 4)
+                continue
             if name.endswith("path"):  # one seed, every fourth step, to draw
                 values = values[0, ::4]
             found.setdefault(f"{kind}/{name}", []).append((place, np.asarray(values, np.float64)))

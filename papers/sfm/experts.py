@@ -21,7 +21,7 @@ from papers.sfm.demos import Demo, save_demo
 from papers.sfm.hosted import Hosted
 from papers.sfm.train import Kept, Trial
 from papers.sfm.trial import _exploit, learner_of, plan_of
-from papers.sfm.worlds import MujocoWorld, world
+from papers.sfm.worlds import MujocoWorld, start_numbers, world
 from shared.gpu.seeds import seed_keys
 
 
@@ -53,16 +53,20 @@ def train_expert(
 def record(
     task: str, config: Config, policy: Kept, here: MujocoWorld, count: int, rules: str = "td3"
 ) -> list[Demo]:
-    """Episodes of the policy without noise."""
+    """Episodes of the policy without noise, from starts of their own."""
     import mujoco
 
-    act: Any = _exploit(learner_of(config, f"task-{rules}", here.length))
-    keys = seed_keys((config.first_seed,), f"sfm/demonstrations/{task}")
-    episodes = jax.tree.map(np.asarray, here.episodes(act, policy, keys, count))
+    act: Any = jax.jit(_exploit(learner_of(config, f"task-{rules}", here.length)))
+    key = seed_keys((config.first_seed,), f"sfm/demonstrations/{task}")[0]
+    one = jax.tree.map(lambda leaf: leaf[0], policy)
+    episodes, films = here.filmed(
+        lambda obs, step: np.asarray(act(one, jnp.asarray(obs), key)),
+        start_numbers(jax.random.split(key, count)),
+    )
     source = f"{rules.upper()} of this repository, {config.steps} steps on the task's reward"
     return [
-        Demo(obs, action, reward, task, source, mujoco.__version__, float(reward.sum()))
-        for obs, action, reward in zip(*(x[0] for x in episodes), strict=True)
+        Demo(obs, action, reward, task, source, mujoco.__version__, float(reward.sum()), film)
+        for obs, action, reward, film in zip(*episodes, films, strict=True)
     ]
 
 

@@ -5,6 +5,7 @@ Draws results; intervals come from `analysis`. matplotlib is imported by `shared
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ SHOWN = {
 }  # fmt: skip
 """Labels of the learners."""
 _KINDS = plotting.looks("sfm", "mm", "gaifo", "iq", "bc", "bco")
+log = logging.getLogger(__name__)
 LOOKS = {SHOWN[name]: _KINDS[name.partition("-")[0]] for name in LEARNERS}
 CURVES = ("sfm-td7", "mm-td7", "gaifo-td7", "iq", "bc", "bco")
 AGGREGATES = ("median", "IQM", "mean", "optimality gap")
@@ -44,6 +46,9 @@ def figures(results: Results) -> Iterator[tuple[str, Figure]]:
         "paths": (paths, "imitate/path"),
         "compute": (compute, "compute/td7/sfm"),
     }
+    films = [name for name in results if name.startswith("film/")]
+    if films:
+        drawings["film"] = (film, films[0])
     for name, (draw, needs) in drawings.items():
         if needs in results:
             with plotting.style():
@@ -202,6 +207,33 @@ def paths(results: Results) -> Figure | None:
         ax.set_aspect("equal")
         ax.set_xlabel("x (m)")
     axes[0, 0].set_ylabel("y (m)")
+    return fig
+
+
+def film(results: Results) -> Figure | None:
+    """The expert above the learner at the same moments, drawn by MuJoCo where it can draw."""
+    from papers.sfm.worlds import MOMENTS
+    from shared.mujoco.render import NoRenderer, frames
+
+    shown = [t for t in analysis.names(results, "tasks") if f"film/{t}/imitate" in results]
+    shown = [t for t in shown if f"film/{t}/reference" in results][:3]
+    if not shown:
+        return None
+    rows = [(task, kind) for task in shown for kind in ("reference", "imitate")]
+    fig, axes = plotting.figure(len(rows), len(MOMENTS), width=11.0, height=1.6 * len(rows) + 0.4)
+    for line, (task, kind) in zip(axes, rows, strict=True):
+        try:
+            images = frames(task, results[f"film/{task}/{kind}"], height=150, width=150)
+        except NoRenderer as reason:
+            log.warning("The film strip is left out: %s", reason)
+            return None
+        for ax, image, moment in zip(line, images, MOMENTS, strict=True):
+            ax.imshow(image)
+            ax.set_xticks([])
+            ax.set_yticks([])
+            ax.set_title(f"step {moment}", fontsize=9, fontweight="normal")
+        who = "expert" if kind == "reference" else "SFM (TD7)"
+        line[0].set_ylabel(f"{task}\n{who}", fontsize=9)
     return fig
 
 

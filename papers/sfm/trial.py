@@ -99,7 +99,8 @@ def imitate(config: Config, task: Task, run: Run) -> Outcome:
         Arrays with the seeds first: `curve` [seed, evaluation], mean reward a step of the kept
         policy; `newest`, the same of the newest one; `gap`, its `train.occupancy_gap`; `score`,
         the mean of the last evaluations of `curve`; on the point mass `path` [seed, T, 2],
-        positions in one episode of the final policy.
+        positions in one episode of the final policy; elsewhere `film` [seed, moment, n],
+        MuJoCo's states at a few moments of one.
     """
     name, here = task.params["learner"], world(task.params["task"])
     if name in ("bc", "bco"):
@@ -123,7 +124,7 @@ def imitate(config: Config, task: Task, run: Run) -> Outcome:
     )
     found = {key: np.moveaxis(history[key], 0, -1) for key in ("curve", "newest", "gap")}
     found["score"] = found["curve"][:, -config.average_last :].mean(axis=-1)
-    return found | _paths(here, learner, final.train)
+    return found | _shown(here, learner, final.train)
 
 
 @functools.lru_cache(maxsize=4)
@@ -171,12 +172,12 @@ def _exploit(learner: Learner) -> Callable[[Kept, Array, Array], Array]:
     return lambda kept, obs, key: train.exploit(learner, kept, obs)
 
 
-def _paths(
+def _shown(
     here: PointMassWorld | MujocoWorld, learner: Learner, final: TrainState
 ) -> dict[str, np.ndarray]:
-    if not isinstance(here, PointMassWorld):
-        return {}
     keys = jax.vmap(train.evaluation_key)(final)
+    if not isinstance(here, PointMassWorld):
+        return {"film": here.film(_exploit(learner), final.kept, keys)}
     episodes = here.episodes(_exploit(learner), final.kept, keys, 1)
     return {"path": np.asarray(episodes.obs[:, 0, :, :2])}
 
@@ -273,6 +274,9 @@ def reference(config: Config, task: Task) -> Outcome:
         rewards = [[demo.reward for demo in ours] for ours in demos]
         scores = [np.mean([np.mean(r) for r in ours if r is not None]) for ours in rewards]
         found["expert"] = {"curve": np.asarray(scores), "gap": np.zeros(len(demos))}
+        films = [ours[0].physics for ours in demos]
+        if all(film is not None for film in films):
+            paths = {"film": np.stack([film for film in films if film is not None])}
     named = {"curve": "score", "gap": "gap"}
     return paths | {
         f"{kind}/{named[name]}": np.asarray(values)

@@ -24,6 +24,7 @@ from papers.sfm.replay import Episode
 from shared.experiment.errors import BadInput
 from shared.gpu.seeds import seed_keys
 
+MOMENTS = (0, 25, 50, 100, 200, 400, 999)  # steps of an episode that film strips show
 Act = Callable[[Any, Any, Any], Any]
 """(parameters, observation [*B, s], key) -> action [*B, a] in [-1, 1], for one seed."""
 
@@ -104,6 +105,12 @@ class MujocoWorld:
 
     def roll(self, acts: Callable[[np.ndarray, int], np.ndarray], starts: np.ndarray) -> Any:
         """One episode of each copy, as NumPy arrays; its start is drawn from `starts` [N]."""
+        return self.filmed(acts, starts, film=False)[0]
+
+    def filmed(
+        self, acts: Callable[[np.ndarray, int], np.ndarray], starts: np.ndarray, film: bool = True
+    ) -> tuple[Any, np.ndarray]:
+        """`roll`, and MuJoCo's states at `MOMENTS` of each episode [N, moments, n]."""
         from shared.mujoco import run_episodes
 
         steps = iter(range(self.length + 1))
@@ -111,9 +118,20 @@ class MujocoWorld:
         def policy(obs: np.ndarray) -> np.ndarray:
             return np.asarray(acts(np.asarray(obs, np.float32), next(steps)), np.float64)
 
-        found = run_episodes(self.name, policy, len(starts), [int(s) for s in starts], threads=1)
+        found = run_episodes(
+            self.name, policy, len(starts), [int(s) for s in starts], threads=1, keep_physics=film
+        )
         arrays: Any = (found.obs, found.actions, found.rewards)
-        return Episode(*(np.asarray(x, np.float32) for x in arrays))
+        return Episode(*(np.asarray(x, np.float32) for x in arrays)), found.physics[:, MOMENTS]
+
+    def film(self, act: Act, params: Any, keys: Key[Array, " seeds"]) -> np.ndarray:
+        """MuJoCo's states at `MOMENTS` of one episode of each seed's policy."""
+        policy, split = _stepwise(act), keys[:, None]
+
+        def acts(obs: np.ndarray, step: int) -> np.ndarray:
+            return np.asarray(policy(params, jnp.asarray(obs[:, None]), split, step))[:, 0]
+
+        return self.filmed(acts, start_numbers(keys))[1]
 
     def recorded(self, seed: int, index: int) -> Demo:
         """Demonstration seed + index of those shipped, beginning again after the last."""
