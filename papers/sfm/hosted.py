@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from papers.sfm import train
+from papers.sfm.networks import Nets
 from papers.sfm.replay import Episode
 from papers.sfm.train import Kept, Learner, Plan, TrainState, Trial
 from papers.sfm.worlds import Act, MujocoWorld, start_numbers
@@ -47,7 +48,6 @@ class Hosted:
             return train.explore(learner, plan, state, obs, key)
 
         self._learn = over_seeds_fitted(learn)
-        # Acting needs neither replay nor the critics; they stay out of the call.
         self._explore = jax.jit(jax.vmap(explore, (0, 0, None)))
         self._measure = jax.jit(jax.vmap(train.measures))
 
@@ -68,8 +68,21 @@ class Hosted:
 
     def _collect(self, state: TrainState) -> Episode:
         starts = start_numbers(jax.vmap(train.collection_key)(state))
+        acting = _acting(state)
 
         def acts(obs: np.ndarray, step: int) -> np.ndarray:
-            return np.asarray(self._explore(state, jnp.asarray(obs), jnp.int32(step)))
+            return np.asarray(self._explore(acting, obs, np.int32(step)))
 
         return jax.tree.map(jnp.asarray, self.world.roll(acts, starts))
+
+
+def _acting(state: TrainState) -> TrainState:
+    """Only what an action depends on: to pass all arrays of a run takes longer than a step."""
+    core: Any = state.core
+    nothing: Any = ()
+    core = core._replace(
+        nets=Nets(core.nets.actor, nothing, nothing),
+        slow=Nets(nothing, nothing, core.slow.encoder),
+        older=nothing, adam=nothing, range=nothing,
+    )  # fmt: skip
+    return state._replace(core=core, own=nothing, replay=nothing, kept=nothing, schedule=nothing)
