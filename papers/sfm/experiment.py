@@ -76,7 +76,8 @@ def _training(config: Config, kind: str, task: str, learner: str, **more: str) -
     per_step = BASE_STEP + STEP_PER_PRODUCT * config.batch * (hidden + features)
     updates = config.steps if learner not in ("bc", "bco") else config.clone_steps
     seconds = START_SECONDS + updates * per_step
-    memory = 300 + 4 * 8 * min(config.steps, config.replay_steps) / 2**20
+    # Memory is that of the replay, which is allocated at once, in float32, and of the program.
+    memory = 300 + 4 * min(config.steps, config.replay_steps) * (sum(WIDTHS[task]) + 2) / 2**20
     return Task("/".join(parts), params, config.seed_range, seconds, memory_mb=memory)
 
 
@@ -144,23 +145,15 @@ def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
         results |= {f"{part}/{name}": np.asarray(x) for name, x in outcomes[part].items()}
     found: dict[str, list[tuple[tuple[int, ...], np.ndarray]]] = {}
     for task in tasks(config):
-        kind, column = task.params["kind"], None
-        if kind == "reference":
-            place: tuple[int, ...] = (config.tasks.index(task.params["task"]),)
-        elif kind == "imitate":
-            column = config.learners.index(task.params["learner"])
-            place = (config.tasks.index(task.params["task"]), column)
-        elif kind in ("family", "variant"):
-            names = config.families if kind == "family" else config.variants
-            column = names.index(task.params["family" if kind == "family" else "change"])
-            place = (config.ablation_tasks.index(task.params["task"]), column)
-        else:
+        kind = task.params["kind"]
+        place = _place(config, task)
+        if place is None:
             continue
         for name, values in outcomes[task.key].items():
-            if name == "film":  # bodies differ in size: an array for each task, one seed
-                if task.params.get("learner", "sfm-td7") == "sfm-td7" and kind in (
+            if name == "film":  # bodies differ in size: an array for each task, of one seed
+                if kind == "reference" or (kind, task.params["learner"]) == (
                     "imitate",
-                    "reference",
+                    _ours(config),
                 ):
                     results[f"film/{task.params['task']}/{kind}"] = np.round(values[0], 4)
                 continue
@@ -168,6 +161,26 @@ def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
                 values = values[0, ::4]
             found.setdefault(f"{kind}/{name}", []).append((place, np.asarray(values, np.float64)))
     return results | {name: _gathered(cells) for name, cells in found.items()}
+
+
+def _ours(config: Config) -> str:
+    return "sfm-td7" if "sfm-td7" in config.learners else "sfm-td3"
+
+
+def _place(config: Config, task: Task) -> tuple[int, ...] | None:
+    """Where a task's outcome stands in the results: [task, learner | family | change]."""
+    params = task.params
+    columns = {
+        "imitate": ("learner", config.tasks, config.learners),
+        "family": ("family", config.ablation_tasks, config.families),
+        "variant": ("change", config.ablation_tasks, config.variants),
+    }
+    if params["kind"] == "reference":
+        return (config.tasks.index(params["task"]),)
+    if params["kind"] not in columns:
+        return None
+    name, rows, values = columns[params["kind"]]
+    return rows.index(params["task"]), values.index(params[name])
 
 
 def _gathered(cells: list[tuple[tuple[int, ...], np.ndarray]]) -> np.ndarray:

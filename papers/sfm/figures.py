@@ -28,7 +28,7 @@ SHOWN = {
 _KINDS = plotting.looks("sfm", "mm", "gaifo", "iq", "bc", "bco")
 log = logging.getLogger(__name__)
 LOOKS = {SHOWN[name]: _KINDS[name.partition("-")[0]] for name in LEARNERS}
-CURVES = ("sfm-td7", "mm-td7", "gaifo-td7", "iq", "bc", "bco")
+KINDS = ("sfm", "mm", "gaifo", "iq", "bc", "bco")
 AGGREGATES = ("median", "IQM", "mean", "optimality gap")
 SCORE = "mean reward a step"
 
@@ -55,6 +55,16 @@ def figures(results: Results) -> Iterator[tuple[str, Figure]]:
                 figure = draw(results)
             if figure is not None:
                 yield name, figure
+
+
+def _one_of_each(results: Results) -> list[str]:
+    """The learners that were run, TD7's where both optimisers were."""
+    learners = analysis.names(results, "learners")
+    order = [name for kind in KINDS for name in (f"{kind}-td7", f"{kind}-td3", kind)]
+    kinds: dict[str, str] = {}
+    for name in (n for n in order if n in learners):
+        kinds.setdefault(name.partition("-")[0], name)
+    return list(kinds.values())
 
 
 def exact(results: Results) -> Figure:
@@ -87,7 +97,7 @@ def curves(results: Results) -> Figure:
     for index, (ax, task) in enumerate(zip(axes.ravel(), tasks, strict=False)):
         values = results["imitate/curve"][index]  # [learner, seed, evaluation]
         steps = np.linspace(0, float(results["steps"]), values.shape[-1] + 1)[1:] / 1000
-        for name in (n for n in CURVES if n in learners):
+        for name in _one_of_each(results):
             rows = values[learners.index(name)]
             bands = [stats.bootstrap(column, stats.mean, seed=0) for column in rows.T]
             plotting.band(ax, list(steps), bands, SHOWN[name], LOOKS[SHOWN[name]])
@@ -165,7 +175,7 @@ def gap(results: Results) -> Figure:
     """Distance of occupancies against the score, each run a point."""
     learners = analysis.names(results, "learners")
     fig, axes = plotting.figure(1, 1, width=7.5, height=4.6)
-    for name in (n for n in CURVES if n in learners):
+    for name in _one_of_each(results):
         column = learners.index(name)
         x = results["imitate/gap"][:, column, :, -1].ravel()
         y = results["imitate/curve"][:, column, :, -1].ravel()
@@ -191,7 +201,7 @@ def paths(results: Results) -> Figure | None:
     if POINT_MASS not in tasks:
         return None
     index, learners = tasks.index(POINT_MASS), analysis.names(results, "learners")
-    shown = [n for n in CURVES if n in learners]
+    shown = _one_of_each(results)
     fig, axes = plotting.figure(
         1, len(shown), width=2.4 * len(shown) + 0.6, height=3.0, sharey=True
     )
@@ -232,7 +242,7 @@ def film(results: Results) -> Figure | None:
             ax.set_xticks([])
             ax.set_yticks([])
             ax.set_title(f"step {moment}", fontsize=9, fontweight="normal")
-        who = "expert" if kind == "reference" else "SFM (TD7)"
+        who = "expert" if kind == "reference" else SHOWN[_one_of_each(results)[0]]
         line[0].set_ylabel(f"{task}\n{who}", fontsize=9)
     return fig
 

@@ -93,7 +93,7 @@ def rows(**values):
 
 def test_verdict_rules():
     decide = claim(3).judge
-    better = {f"SFM - {n}": 0.1 for n in ("bc", "iq", "mm-td7", "gaifo-td7", "bco")}
+    better = {f"SFM - {n}": 0.1 for n in ("bc", "iq", "mm", "gaifo", "bco")}
     better["SFM - random policy"] = 0.5
     assert decide(rows(**better)) is Verdict.REPRODUCED
     assert decide(rows(**{**better, "SFM - bc": 0.0})) is Verdict.PARTLY
