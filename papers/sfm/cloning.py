@@ -80,7 +80,7 @@ def guessed_actions(
     return tanh_policy(inverse, _neighbours(demo))
 
 
-def _neighbours(obs: Float[Array, "E T s"]) -> Float[Array, "N 2s"]:
+def _neighbours(obs: Float[Array, "E T s"]) -> Float[Array, "N 2*s"]:
     """[s_t, s_{t+1} - s_t] of all episodes: differences, which are small, as such."""
     both = jnp.concatenate([obs[:, :-1], obs[:, 1:] - obs[:, :-1]], axis=-1)
     return both.reshape(-1, both.shape[-1])

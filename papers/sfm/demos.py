@@ -131,7 +131,11 @@ def shipped(task: str) -> list[Path]:
     return found
 
 
-CHECKSUMS: dict[str, str] = {}
+CHECKSUMS = {
+    "cartpole_swingup-0.npz": "ff820a63f6822722c1c15ae490d70828eb346207dd774b10d974e1e768bfcf84",
+    "cartpole_swingup-1.npz": "799f59d9fb500e35d687a922e4e9c5dcf44ae8473a3d56ae96449399bc806ecd",
+    "cartpole_swingup-2.npz": "ff7bf444ad1d20d65a9148ab92d928b3fe18584aa63c145305197cf9df5c6825",
+}
 """File in `demos/` -> SHA-256."""
 
 

@@ -128,6 +128,14 @@ DEMO = np.random.default_rng(0).normal(size=(1, 21, 4)).astype(np.float32)
 
 
 @functools.cache
+def fresh():
+    """A learner and its run at the beginning."""
+    learner = tiny("sfm-td3")
+    assert isinstance(learner, SFM)
+    return learner, jax.jit(lambda key: train.init(learner, PLAN, 4, 2, key))(KEY)
+
+
+@functools.cache
 def short_run():
     """Two random episodes, twenty updates, for one seed; and the same over seeds."""
     learner = tiny("sfm-td3")
@@ -171,35 +179,37 @@ def test_another_demonstration_gives_another_policy():
 
 
 def test_the_sum_of_the_expert_is_the_method_applied_to_its_states():
-    learner = tiny("sfm-td3")
-    assert isinstance(learner, SFM)
-    state = jax.jit(lambda key: train.init(learner, PLAN, 4, 2, key))(KEY)
-    demos = jnp.asarray(np.concatenate([DEMO, DEMO - 1]))
-    found = learner.expert_sum(state.core, state.own.phi, demos)
-    sums = []
-    for demo in demos:
+    learner, state = fresh()
+
+    @jax.jit
+    def one(demo):
         at = demo[-2:-1]
         action = learner.optimiser.act(state.core, at)
         tail = learner.optimiser.evaluate(state.core, at, action)[0, 0]
-        phi = learner.features.encode(state.own.phi, demo)
-        sums.append(expert_sf(phi, learner.gamma, tail))
-    np.testing.assert_allclose(found, np.mean(sums, axis=0), rtol=1e-4, atol=1e-5)
+        return expert_sf(learner.features.encode(state.own.phi, demo), learner.gamma, tail)
+
+    demos = jnp.asarray(np.concatenate([DEMO, DEMO - 1]))
+    found = jax.jit(learner.expert_sum)(state.core, state.own.phi, demos)
+    expected = np.mean([one(demo) for demo in demos], axis=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_estimators_agree_where_there_is_nothing_to_tell_apart():
     """Episodes that stand still: every state is the first state, and V(s) is their value."""
-    learner = tiny("sfm-td3")
-    state = jax.jit(lambda key: train.init(learner, PLAN, 4, 2, key))(KEY)
+    learner, state = fresh()
     still = Episode(
         jnp.full((4, 21, 4), 0.3), jnp.zeros((4, 20, 2), jnp.float32), jnp.zeros((4, 20))
     )
     replay = state.replay._replace(episodes=still, inserted=jnp.int32(4))
     states, actions = jnp.full((8, 4), 0.3), jnp.zeros((8, 2), jnp.float32)
     batch = Batch(states, actions, states, jnp.zeros(8), states)
-    found = {
-        name: estimate(learner, state.core, state.core.nets.actor, batch, replay, KEY)
-        for name, estimate in ESTIMATORS.items()
-    }
+
+    @jax.jit
+    def estimates(core):
+        actor = core.nets.actor
+        return {n: e(learner, core, actor, batch, replay, KEY) for n, e in ESTIMATORS.items()}
+
+    found = estimates(state.core)
     for value in found.values():
         np.testing.assert_allclose(value, found["initial"], rtol=1e-3, atol=1e-4)
 
