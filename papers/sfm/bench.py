@@ -33,7 +33,8 @@ def _ours(learner: Any) -> tuple[Any, float]:
 
     def many(core: Any, own: Any, blocks: Any) -> Any:
         def body(_: Any, carry: Any) -> Any:
-            return learner.block(*carry, state.replay, demos, state.key)[:2]
+            core, own = carry
+            return learner.block(core, own, state.replay, demos, state.key)[:2]
 
         return jax.lax.fori_loop(0, blocks, body, (core, own))
 

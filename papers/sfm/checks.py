@@ -52,7 +52,8 @@ def state_only(config: Config) -> Outcome:
         replay = insert(start.replay, experience)
 
         def body(_: Any, carry: Any) -> Any:
-            return learner.block(*carry, replay, states, start.key)[:2]
+            core, own = carry
+            return learner.block(core, own, replay, states, start.key)[:2]
 
         return jax.lax.fori_loop(0, BLOCKS, body, (start.core, start.own))
 

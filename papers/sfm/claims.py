@@ -258,8 +258,8 @@ CLAIMS = (
         "random, inverse dynamics, Hilbert, autoencoder and adversarial ones.",
         place="figure on base features",
         paper_value="by figure only",
-        measured_as="score of SFM on TD7 with each family, and forward dynamics minus the others, "
-        "paired by seed",
+        measured_as="score of SFM with each family, on TD7 (on TD3 at `cpu`, for its cost), and "
+        "forward dynamics minus the others, paired by seed",
         rule="reproduced if forward dynamics is above every other (lower ends above 0); partly if "
         "none is above it (upper ends above 0)",
         measure=_measure_families,

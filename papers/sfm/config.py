@@ -103,9 +103,11 @@ class Config:
     clone_steps: int = 20_000
     """BC, BCO: gradient steps on batches of 256 (paper: 20e3)."""
     families: tuple[str, ...] = FAMILIES
-    """Families of base features that are compared, with SFM on TD7."""
+    """Families of base features that are compared."""
     variants: tuple[str, ...] = VARIANTS
-    """Settings of SFM on TD7 changed one at a time, as `field=value`."""
+    """Settings of SFM changed one at a time, as `field=value`."""
+    ablation_learner: Literal["sfm-td7", "sfm-td3"] = "sfm-td7"
+    """Learner of the comparisons of families and variants (paper: TD7, not verified)."""
     ablation_tasks: tuple[str, ...] = PAPER_TASKS
     """Tasks of the comparisons of families and variants."""
     problems: int = 200

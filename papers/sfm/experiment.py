@@ -4,14 +4,14 @@
     state_only, compute      what imitation reads (C4), what an update costs (C7)
     reference/...            a random policy and the expert, by the same measures
     imitate/...              every learner on every task (C3, C5)
-    family/..., variant/...  SFM on TD7 with other base features (C6), with one setting changed
+    family/..., variant/...  SFM with other base features (C6), with one setting changed
 
 Light on purpose: what is heavy is imported inside `run_task`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -60,11 +60,19 @@ def tasks(config: Config) -> list[Task]:
         found.append(Task(f"reference/task={name}", params, config.seed_range, cpu_seconds=4.0))
         found += [_training(config, "imitate", name, learner) for learner in config.learners]
     for name in config.ablation_tasks:
+        learner = config.ablation_learner
         for family in config.families:
-            found.append(_training(config, "family", name, "sfm-td7", family=family))
+            if not _is_main_run(config, name, family):
+                found.append(_training(config, "family", name, learner, family=family))
         for change in config.variants:
-            found.append(_training(config, "variant", name, "sfm-td7", change=change))
+            found.append(_training(config, "variant", name, learner, change=change))
     return found
+
+
+def _is_main_run(config: Config, task: str, family: str) -> bool:
+    """Whether the comparison of learners has this run of the comparison of families already."""
+    run = task in config.tasks and config.ablation_learner in config.learners
+    return run and family == config.features
 
 
 def _training(config: Config, kind: str, task: str, learner: str, **more: str) -> Task:
@@ -132,23 +140,15 @@ def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
     import numpy as np
 
     results: dict[str, np.ndarray] = {
-        "tasks": np.asarray(config.tasks),
-        "learners": np.asarray(config.learners),
-        "families": np.asarray(config.families),
-        "variants": np.asarray(config.variants),
-        "ablation_tasks": np.asarray(config.ablation_tasks),
-        "features": np.asarray(config.features),
-        "steps": np.asarray(config.steps),
-        "seeds": np.asarray(config.seed_range),
-    }
+        name: np.asarray(getattr(config, name))
+        for name in ("tasks", "learners", "families", "variants", "ablation_tasks", "features",
+                     "ablation_learner", "steps")
+    }  # fmt: skip
+    results["seeds"] = np.asarray(config.seed_range)
     for part in ("exact", "state_only", "compute"):
         results |= {f"{part}/{name}": np.asarray(x) for name, x in outcomes[part].items()}
-    found: dict[str, list[tuple[tuple[int, ...], np.ndarray]]] = {}
-    for task in tasks(config):
-        kind = task.params["kind"]
-        place = _place(config, task)
-        if place is None:
-            continue
+    arrays: dict[str, list[tuple[tuple[int, ...], np.ndarray]]] = {}
+    for kind, place, task in _places(config):
         for name, values in outcomes[task.key].items():
             if name == "film":  # bodies differ in size: an array for each task, of one seed
                 if kind == "reference" or (kind, task.params["learner"]) == (
@@ -156,11 +156,24 @@ def collect(config: Config, outcomes: Mapping[str, Outcome]) -> Results:
                     _ours(config),
                 ):
                     results[f"film/{task.params['task']}/{kind}"] = np.round(values[0], 4)
-                continue
-            if name.endswith("path"):  # one seed, every fourth step, to draw
-                values = values[0, ::4]
-            found.setdefault(f"{kind}/{name}", []).append((place, np.asarray(values, np.float64)))
-    return results | {name: _gathered(cells) for name, cells in found.items()}
+            elif not name.endswith("path"):
+                arrays.setdefault(f"{kind}/{name}", []).append((place, np.asarray(values)))
+            elif kind in ("imitate", "reference"):  # one seed, every fourth step, to draw
+                arrays.setdefault(f"{kind}/{name}", []).append((place, np.asarray(values)[0, ::4]))
+    return results | {name: _gathered(cells) for name, cells in arrays.items()}
+
+
+def _places(config: Config) -> Iterator[tuple[str, tuple[int, ...], Task]]:
+    """(kind, place, task) of all runs; a run that two comparisons share stands in both."""
+    for task in tasks(config):
+        place = _place(config, task)
+        if place is not None:
+            yield task.params["kind"], place, task
+    for row, name in enumerate(config.ablation_tasks):
+        for column, family in enumerate(config.families):
+            if _is_main_run(config, name, family):
+                main = _training(config, "imitate", name, config.ablation_learner)
+                yield "family", (row, column), main
 
 
 def _ours(config: Config) -> str:

@@ -146,19 +146,20 @@ def optimisers(results: Results) -> Figure | None:
 
 def families(results: Results) -> Figure:
     """Score with each family of base features."""
-    return _compared(results, "family", "families", "Base features of SFM (TD7)")
+    return _compared(results, "family", "families", "Base features")
 
 
 def variants(results: Results) -> Figure:
-    """Score with one setting changed; the official setting is the family of the run."""
-    return _compared(results, "variant", "variants", "Settings of SFM (TD7), changed one at a time")
+    """Score with one setting changed, below the official settings."""
+    return _compared(results, "variant", "variants", "Settings, changed one at a time")
 
 
 def _compared(results: Results, kind: str, key: str, title: str) -> Figure:
     rows = {name: analysis.scores(results, name, kind) for name in analysis.names(results, key)}
     reference = None
-    if "sfm-td7" in analysis.names(results, "learners") and kind == "variant":
-        rows = {"official": analysis.scores(results, "sfm-td7"), **rows}
+    learner = str(results["ablation_learner"])
+    if learner in analysis.names(results, "learners") and kind == "variant":
+        rows = {"official": _on_ablation_tasks(results, learner), **rows}
     if "reference/expert/score" in results:
         reference = float(results["reference/expert/score"].mean())
     fig, axes = plotting.figure(1, 1, width=7.5, height=1.2 + 0.42 * len(rows))
@@ -166,9 +167,15 @@ def _compared(results: Results, kind: str, key: str, title: str) -> Figure:
     plotting.interval_bars(
         axes[0, 0], list(rows), intervals, plotting.looks(*rows), reference=reference
     )
-    axes[0, 0].set_title(title)
+    axes[0, 0].set_title(f"{title}: {SHOWN[learner]}")
     axes[0, 0].set_xlabel(f"{SCORE} (dashed: expert)")
     return fig
+
+
+def _on_ablation_tasks(results: Results, learner: str) -> np.ndarray:
+    tasks = analysis.names(results, "tasks")
+    columns = [tasks.index(t) for t in analysis.names(results, "ablation_tasks") if t in tasks]
+    return analysis.scores(results, learner)[:, columns]
 
 
 def gap(results: Results) -> Figure:

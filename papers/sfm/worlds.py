@@ -121,8 +121,9 @@ class MujocoWorld:
         found = run_episodes(
             self.name, policy, len(starts), [int(s) for s in starts], threads=1, keep_physics=film
         )
-        arrays: Any = (found.obs, found.actions, found.rewards)
-        return Episode(*(np.asarray(x, np.float32) for x in arrays)), found.physics[:, MOMENTS]
+        arrays = (found.obs, found.actions, found.rewards)
+        single: Any = [np.asarray(x, np.float32) for x in arrays]
+        return Episode(*single), found.physics[:, MOMENTS]
 
     def film(self, act: Act, params: Any, keys: Key[Array, " seeds"]) -> np.ndarray:
         """MuJoCo's states at `MOMENTS` of one episode of each seed's policy."""

@@ -95,6 +95,7 @@ class PerStageLoop:
 
     def run(self, updates: int) -> float:
         """So many updates; returns how many."""
+        metrics: dict[str, Any] = {}
         for _ in range(updates):
             keys = jax.random.split(jax.random.fold_in(self.key, self.calls), 4)
             metrics = self.call(self.sample(), keys)
