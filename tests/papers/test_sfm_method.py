@@ -143,11 +143,15 @@ def test_normalisations_keep_zeros_and_their_gradients_finite():
 
 
 def test_a_late_policy_is_not_kept_when_its_trial_fails():
-    """Beyond the printed sequence: a failed trial ends after its second episode."""
-    schedule = CheckpointSchedule(100, random_steps=0, relax_at=200)
-    events = [schedule.on_episode(gap, 100 * i + 99) for i, gap in enumerate([4, 3, 1, 3.5, 1])]
-    assert events == [(100, True), (100, True), (0, False), (200, False), (0, False)]
-    close(schedule.state.best, -3.3)
+    """Beyond the printed sequence: a trial that fails in its second, then in its last episode."""
+    for gaps, ending in (
+        ([4, 3, 1, 3.5], [(0, False), (200, False)]),
+        ([4, 3, 1, 1, 3.5], [(0, False), (0, False), (300, False)]),
+    ):
+        schedule = CheckpointSchedule(100, random_steps=0, relax_at=200)
+        events = [schedule.on_episode(gap, 100 * i + 99) for i, gap in enumerate(gaps)]
+        assert events == [(100, True), (100, True), *ending]
+        close(schedule.state.best, -3.3)
 
 
 # --- Base features --------------------------------------------------------------------------------
