@@ -221,21 +221,21 @@ PRESETS = {
         variants=(),
         problems=10,
     ),
-    # Three minutes: the exact experiments whole, and imitation of the point mass.
+    # Three minutes: the exact experiments whole, and imitation on TD3.
     "quick": replace(
         _SMALL,
         seeds=3,
-        learners=("sfm-td7", "sfm-td3", "mm-td7", "gaifo-td7", "bc", "bco"),
-        steps=30_000,
-        relax_steps=20_000,
-        replay_steps=30_000,
+        learners=("sfm-td3", "mm-td3", "gaifo-td3", "bc", "bco"),
+        steps=40_000,
+        relax_steps=25_000,
+        replay_steps=40_000,
         evaluations=10,
         average_last=3,
         families=(),
         variants=(),
     ),
-    # Minutes on two cores: all learners, families and variants on the point mass.
-    "cpu": replace(_SMALL, seeds=5, evaluations=20, average_last=4),
+    # Minutes on two cores: all learners, families and variants.
+    "cpu": replace(_SMALL, seeds=5, evaluations=20, average_last=4, ablation_learner="sfm-td3"),
     # The paper's own scale, for a GPU.
     "paper": Config(),
 }

@@ -26,7 +26,10 @@ from shared.gpu.seeds import seed_keys
 
 
 def train_expert(
-    task: str, config: Config, rules: str = "td3", say: Callable[[str], None] = print
+    task: str,
+    config: Config,
+    rules: str = "td3",
+    say: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> tuple[Kept, float, MujocoWorld]:
     """The best policy of a run over its evaluations, and its mean reward a step."""
     here = world(task)
