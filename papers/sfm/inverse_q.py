@@ -135,8 +135,8 @@ class IQLearn:
         return core._replace(nets=nets, adam=adam), value_now
 
 
-def with_actions(state: TrainState, actions: Float[Array, "M L a"]) -> TrainState:
-    """The run's state with the expert's actions, one for each state but the last."""
+def with_actions(state: TrainState, actions: Float[Array, "*seeds M L a"]) -> TrainState:
+    """The state of a run, or of stacked runs, with the expert's actions beside the networks."""
     return state._replace(own=actions)
 
 
