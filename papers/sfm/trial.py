@@ -211,7 +211,7 @@ def clone(config: Config, task: Task, run: Run) -> Outcome:
     start = Cloning(keys[:, 1], states, actions, random, params)
     final, _ = run.loop(start, program.fit, 1, per_chunk=config.clone_steps)
     episodes = here.episodes(_cloned, final.params, keys[:, 2], config.evaluation_episodes)
-    found = jax.tree.map(np.asarray, jax.jit(jax.vmap(train.measures))(episodes, states))
+    found = jax.tree.map(np.asarray, jax.jit(jax.vmap(train.measures))(episodes, final.demos))
     curve, gap = found["curve"], found["gap"]
     outcome = {"curve": curve[:, None], "newest": curve[:, None], "gap": gap[:, None]}
     if isinstance(here, PointMassWorld):
