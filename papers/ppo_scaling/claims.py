@@ -176,10 +176,11 @@ def _measure_separate(results: Results) -> list[Estimate] | None:
     if not _enough(results, few, many, few_apart, many_apart):
         return None
     label = "gain of separate - gain of shared"
+    games = analysis.common_games(results, many_apart, few_apart, many, few)
     return [
         analysis.gap_of_gaps(results, (many_apart, few_apart), (many, few), label),
-        analysis.gap(results, many_apart, few_apart, "gain from environments, separate"),
-        analysis.gap(results, many, few, "gain from environments, shared"),
+        analysis.gap(results, many_apart, few_apart, "gain from environments, separate", games),
+        analysis.gap(results, many, few, "gain from environments, shared", games),
     ]
 
 
@@ -202,7 +203,13 @@ def _measure_pqn(results: Results) -> list[Estimate] | None:
     ]
     return [
         analysis.gap(results, many_q, few_q, "gain from environments, PQN"),
-        analysis.gap(results, many, few, "gain from environments, PPO"),
+        analysis.gap(
+            results,
+            many,
+            few,
+            "gain from environments, PPO",
+            analysis.common_games(results, many_q, few_q),
+        ),
         *metrics,
     ]
 
@@ -241,7 +248,7 @@ def _judge_gain(estimates: Sequence[Estimate]) -> Verdict:
 def _measure_robust(results: Results) -> list[Estimate] | None:
     from papers.ppo_scaling import analysis
 
-    found = []
+    compared = []
     for role in ("lr", "gamma"):
         if f"cells/{role}" not in results or len(results[f"cells/{role}"]) < 2:
             continue
@@ -249,8 +256,11 @@ def _measure_robust(results: Results) -> list[Estimate] | None:
         for (few, many), value in pairs:
             if _enough(results, str(few), str(many)):
                 label = f"many - few environments, {role} = {float(value):g}"
-                found.append(analysis.gap(results, str(many), str(few), label))
-    return found if len(found) > 2 else None
+                compared.append((str(many), str(few), label))
+    if len(compared) <= 2:
+        return None
+    games = analysis.common_games(results, *(cell for pair in compared for cell in pair[:2]))
+    return [analysis.gap(results, *pair, games) for pair in compared]
 
 
 def _judge_robust(estimates: Sequence[Estimate]) -> Verdict:

@@ -318,7 +318,7 @@ PRESETS = {
     "cpu": Config(
         seeds=8,
         side_seeds=5,
-        steps=262_144,
+        steps=1_048_576,
         network="mlp",
         side_games=1,
         diagonal=(1, 2, 4, 16, 32, 64, 256, 512, 1024),
@@ -331,7 +331,7 @@ PRESETS = {
         gamma_grid=(0.95, 0.995),
         controls=("cut", "stagger"),
         atari_curve="Pong",
-        atari_curve_steps=250_000,
+        atari_curve_steps=1_000_000,
         evaluations=8,
     ),
     # The paper's own scale, for GPUs and weeks.
